@@ -1,0 +1,32 @@
+/** How a client reaches agents: over gRPC (`grpc-transport.ts`) or in the same process (`in-process-transport.ts`). */
+import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
+import type { ProduceRequest, ProduceResponse } from "../rpc/gen/streamhouse/v1/producer.ts";
+
+/** An ordered way to one agent for one producer (over gRPC: one `ProduceStream`). */
+export interface ProduceChannel {
+  /**
+   * Requests are applied in the order of the calls; answers may overtake one another. After a failure of the
+   * channel itself every unanswered call rejects with outcome `unknown`, and later ones with `none` (`retriable`).
+   */
+  produce(request: ProduceRequest, call: CallContext): Promise<ProduceResponse>;
+  /** True once the channel failed or was closed: open another. */
+  readonly broken: boolean;
+  close(): Promise<void>;
+}
+
+/** The way to one agent. Connecting is lazy; a lost connection is made again by itself. */
+export interface AgentConnection {
+  /** `host:port`, or `in-process`. */
+  readonly address: string;
+  readonly api: AgentApi;
+  openProducer(): ProduceChannel;
+  close(): Promise<void>;
+}
+
+export interface Transport {
+  /** Addresses to begin with; never empty. */
+  readonly bootstrap: readonly string[];
+  /** The connection to an address, made on first use and shared. */
+  connection(address: string): AgentConnection;
+  close(): Promise<void>;
+}

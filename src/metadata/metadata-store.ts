@@ -1,0 +1,221 @@
+/**
+ * The port to metadata: who owns which partition, which object holds which offset, how far a group has read.
+ * Implementations: SQLite (one process), later PostgreSQL (many agents). Every implementation runs the contract
+ * suite in test/contract/metadata-store.ts. All expiry is by the store's own clock, read after locks are held.
+ *
+ * Errors: `METADATA_UNAVAILABLE` with outcome `none` (certainly not applied) or `unknown`; what else is
+ * thrown stands at each method.
+ */
+import type { Topic, TopicPartition } from "../core/topic.ts";
+import type { ChunkIndexEntry, ChunkLocation } from "../format/chunk.ts";
+
+/** One start of one agent. */
+export interface AgentRun {
+  readonly runId: string;
+  readonly agentId: string;
+  /** `host:port` of its gRPC server, or empty. */
+  readonly address: string;
+  readonly startedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+export interface Lease extends TopicPartition {
+  readonly runId: string;
+  readonly epoch: number;
+}
+
+/** A lease just acquired, with what the new holder must know to go on. */
+export interface LeaseGrant extends Lease, PartitionBounds {
+  /** Packed producer state (`agent/producer-state.ts` has the codec); null if there is none. */
+  readonly producerState: Uint8Array | null;
+}
+
+export interface PartitionBounds extends TopicPartition {
+  /** The high watermark: next offset to be committed. */
+  readonly nextOffset: number;
+  readonly logStartOffset: number;
+}
+
+export interface FlushCommit {
+  readonly runId: string;
+  /** Rises by one with every seal of the run; unique for the run. */
+  readonly flushSequence: number;
+  readonly location: ChunkLocation;
+  /** Sorted by (topicId, partition); `baseOffset` must equal the partition's next offset. */
+  readonly entries: readonly ChunkIndexEntry[];
+  /** New packed producer state of the partitions where it changed. */
+  readonly producerStates: readonly (TopicPartition & { readonly state: Uint8Array })[];
+}
+
+/** `refused`: nothing was applied; `partitions` says for which ones and why. */
+export type FlushOutcome =
+  | { readonly status: "committed" }
+  | {
+      readonly status: "refused";
+      readonly partitions: readonly (TopicPartition & {
+        /** `fenced`: another run or epoch holds it, or the run has expired. `deleted`: no such partition. */
+        readonly reason: "fenced" | "deleted";
+      })[];
+    };
+
+/** A committed flush, as read back. `flushId` rises in commit order. */
+export interface CommittedFlush {
+  readonly flushId: number;
+  readonly runId: string;
+  readonly flushSequence: number;
+  readonly location: ChunkLocation;
+  readonly entries: readonly ChunkIndexEntry[];
+}
+
+export interface OffsetCommitInput extends TopicPartition {
+  readonly offset: number;
+  readonly metadata: string;
+}
+
+export interface StoredOffset extends OffsetCommitInput {
+  readonly committedAtMs: number;
+}
+
+export interface GroupAssignment extends TopicPartition {
+  readonly topic: string;
+}
+
+export interface HeartbeatInput {
+  readonly group: string;
+  readonly memberId: string;
+  /** 0 joins. */
+  readonly memberEpoch: number;
+  readonly clientId: string;
+  readonly topics: readonly string[];
+  readonly sessionTimeoutMs: number;
+}
+
+export interface HeartbeatResult {
+  readonly memberEpoch: number;
+  readonly assigned: readonly GroupAssignment[];
+}
+
+export interface GroupMemberState {
+  readonly memberId: string;
+  readonly clientId: string;
+  readonly memberEpoch: number;
+  readonly assigned: readonly GroupAssignment[];
+}
+
+export interface GroupState {
+  readonly group: string;
+  readonly groupEpoch: number;
+  readonly members: readonly GroupMemberState[];
+}
+
+/** One row of the consistent cut that lag is computed from. */
+export interface LagRow extends PartitionBounds {
+  readonly group: string;
+  readonly topic: string;
+  /** -1 if the group has committed nothing but a member is assigned. */
+  readonly committedOffset: number;
+  readonly committedAtMs: number;
+}
+
+export interface MetadataStore {
+  readonly kind: string;
+
+  // Topics
+  /** @throws `TOPIC_EXISTS` */
+  createTopic(spec: Pick<Topic, "name" | "partitions" | "retentionMs">): Promise<Topic>;
+  /** @throws `TOPIC_NOT_FOUND`, `INVALID_ARGUMENT` if the partition count would fall */
+  alterTopic(
+    name: string,
+    change: { readonly partitions?: number | undefined; readonly retentionMs?: number | undefined },
+  ): Promise<Topic>;
+  /** Deletes its partitions, leases, offsets and producer state with it. @throws `TOPIC_NOT_FOUND` */
+  deleteTopic(name: string): Promise<Topic>;
+  listTopics(): Promise<readonly Topic[]>;
+
+  // Runs and leases
+  /**
+   * Registers a run. `predecessorsDead: true` (the data folder's lock is held) ends every other run at once,
+   * without waiting for its expiry.
+   */
+  startRun(run: {
+    readonly runId: string;
+    readonly agentId: string;
+    readonly address: string;
+    readonly ttlMs: number;
+    readonly predecessorsDead: boolean;
+  }): Promise<AgentRun>;
+  /** One write renews all of the run's leases. False: the run is over (expired and taken over, or ended). */
+  renewRun(runId: string, ttlMs: number): Promise<boolean>;
+  /** Releases all its leases and forgets it. */
+  endRun(runId: string): Promise<void>;
+  listRuns(): Promise<readonly AgentRun[]>;
+  /**
+   * Takes those of the partitions that are free, or whose holder's run has expired or ended, or that the run holds already.
+   * The epoch rises at every acquisition that is not a renewal by the same run. Others are left out.
+   */
+  acquireLeases(
+    runId: string,
+    partitions: readonly TopicPartition[],
+  ): Promise<readonly LeaseGrant[]>;
+  releaseLeases(runId: string, partitions: readonly TopicPartition[]): Promise<void>;
+  listLeases(): Promise<readonly Lease[]>;
+
+  // The log's index
+  /**
+   * One transaction: locks the partitions in order, then checks run, epoch and expiry of each, then
+   * inserts the flush and moves the next offsets. All or nothing.
+   */
+  commitFlush(flush: FlushCommit): Promise<FlushOutcome>;
+  /**
+   * After an unknown outcome: takes the same locks in a new transaction, then looks the flush up (a plain
+   * look-up could miss a commit that is still on its way).
+   */
+  resolveFlush(flush: FlushCommit): Promise<"committed" | "absent">;
+  /** Committed flushes after `afterFlushId` in commit order, at most `limit`. */
+  listFlushes(afterFlushId: number, limit: number): Promise<readonly CommittedFlush[]>;
+  partitionBounds(partitions: readonly TopicPartition[]): Promise<readonly PartitionBounds[]>;
+  /** Raises log starts (never lowers, never beyond the next offset). */
+  advanceLogStart(
+    bounds: readonly (TopicPartition & { readonly logStartOffset: number })[],
+  ): Promise<void>;
+  /** Forgets flushes of which no partition has an offset at or above its log start; answers their locations. */
+  dropDeadFlushes(limit: number): Promise<readonly CommittedFlush[]>;
+
+  // Producers
+  allocateProducerId(): Promise<{ readonly producerId: number; readonly producerEpoch: number }>;
+  /** @throws `PRODUCER_FENCED` if `producerEpoch` is not the newest, `UNKNOWN_PRODUCER` */
+  bumpProducerEpoch(
+    producerId: number,
+    producerEpoch: number,
+  ): Promise<{ readonly producerId: number; readonly producerEpoch: number }>;
+
+  // Groups
+  /**
+   * Joins or stays. For now one member has all partitions of its topics and the others wait with none until it
+   * leaves or its session ends. @throws `UNKNOWN_MEMBER` (join again with epoch 0), `GROUP_FENCED`
+   */
+  heartbeat(input: HeartbeatInput): Promise<HeartbeatResult>;
+  leaveGroup(group: string, memberId: string): Promise<void>;
+  /**
+   * With a member: it must be live and hold the partitions at this epoch. Without (`memberId` empty): the group must have no live
+   * member. All or none are stored. @throws `UNKNOWN_MEMBER`, `GROUP_FENCED`, `GROUP_BUSY`, `TOPIC_NOT_FOUND`
+   */
+  commitOffsets(
+    group: string,
+    member: { readonly memberId: string; readonly memberEpoch: number },
+    offsets: readonly OffsetCommitInput[],
+  ): Promise<void>;
+  fetchOffsets(
+    group: string,
+    partitions?: readonly TopicPartition[],
+  ): Promise<readonly StoredOffset[]>;
+  listGroups(): Promise<readonly { group: string; members: number; groupEpoch: number }[]>;
+  /** Undefined if nobody ever used the group. */
+  describeGroup(group: string): Promise<GroupState | undefined>;
+  /** All groups, or one, in one consistent snapshot, with the time it was taken. */
+  lagSnapshot(
+    group?: string,
+  ): Promise<{ readonly asOfMs: number; readonly rows: readonly LagRow[] }>;
+
+  close(): Promise<void>;
+}

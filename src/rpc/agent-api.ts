@@ -1,0 +1,83 @@
+/**
+ * The seam between clients and agents: one method for each call of `proto/`, on the generated message types.
+ * Implemented by the agent (`agent/services.ts`) and by the gRPC connection (`client/grpc-transport.ts`);
+ * an embedded client calls the agent directly, through the same interface. Every method rejects with
+ * `StreamHouseError` only.
+ */
+import type {
+  AlterTopicRequest,
+  AlterTopicResponse,
+  CreateTopicRequest,
+  CreateTopicResponse,
+  DeleteTopicRequest,
+  DeleteTopicResponse,
+  DescribeClusterRequest,
+  DescribeClusterResponse,
+  DescribeTopicRequest,
+  DescribeTopicResponse,
+  ListTopicsRequest,
+  ListTopicsResponse,
+} from "./gen/streamhouse/v1/admin.ts";
+import type {
+  FetchRequest,
+  FetchResponse,
+  ListOffsetsRequest,
+  ListOffsetsResponse,
+} from "./gen/streamhouse/v1/consumer.ts";
+import type {
+  CommitOffsetsRequest,
+  CommitOffsetsResponse,
+  DescribeGroupRequest,
+  DescribeGroupResponse,
+  FetchOffsetsRequest,
+  FetchOffsetsResponse,
+  HeartbeatRequest,
+  HeartbeatResponse,
+  LeaveRequest,
+  LeaveResponse,
+  ListGroupsRequest,
+  ListGroupsResponse,
+} from "./gen/streamhouse/v1/group.ts";
+import type {
+  InitProducerRequest,
+  InitProducerResponse,
+  ProduceRequest,
+  ProduceResponse,
+} from "./gen/streamhouse/v1/producer.ts";
+
+/** What travels beside a request. */
+export interface CallContext {
+  /** Aborts when the caller no longer wants the answer. */
+  readonly signal?: AbortSignal | undefined;
+  /** Deadline for the answer, counted from the call. Clients always set one. */
+  readonly timeoutMs?: number | undefined;
+  /** W3C trace context of the caller. */
+  readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
+}
+
+export interface AgentApi {
+  initProducer(request: InitProducerRequest, call: CallContext): Promise<InitProducerResponse>;
+  /**
+   * Batches of one call are applied in order, and calls in the order in which they were made (over gRPC:
+   * on a `ProduceChannel`). Rejects if the request as a whole was refused; a batch that failed later has `error` in its result.
+   */
+  produce(request: ProduceRequest, call: CallContext): Promise<ProduceResponse>;
+  fetch(request: FetchRequest, call: CallContext): Promise<FetchResponse>;
+  listOffsets(request: ListOffsetsRequest, call: CallContext): Promise<ListOffsetsResponse>;
+  heartbeat(request: HeartbeatRequest, call: CallContext): Promise<HeartbeatResponse>;
+  leave(request: LeaveRequest, call: CallContext): Promise<LeaveResponse>;
+  commitOffsets(request: CommitOffsetsRequest, call: CallContext): Promise<CommitOffsetsResponse>;
+  fetchOffsets(request: FetchOffsetsRequest, call: CallContext): Promise<FetchOffsetsResponse>;
+  listGroups(request: ListGroupsRequest, call: CallContext): Promise<ListGroupsResponse>;
+  describeGroup(request: DescribeGroupRequest, call: CallContext): Promise<DescribeGroupResponse>;
+  createTopic(request: CreateTopicRequest, call: CallContext): Promise<CreateTopicResponse>;
+  deleteTopic(request: DeleteTopicRequest, call: CallContext): Promise<DeleteTopicResponse>;
+  listTopics(request: ListTopicsRequest, call: CallContext): Promise<ListTopicsResponse>;
+  describeTopic(request: DescribeTopicRequest, call: CallContext): Promise<DescribeTopicResponse>;
+  alterTopic(request: AlterTopicRequest, call: CallContext): Promise<AlterTopicResponse>;
+  describeCluster(
+    request: DescribeClusterRequest,
+    call: CallContext,
+  ): Promise<DescribeClusterResponse>;
+}

@@ -1,0 +1,45 @@
+/**
+ * The port to durable bytes: a small part of what S3 offers. Implementations: memory, folder, (later) S3. Objects are
+ * never overwritten: `put` is always conditional. Every implementation runs the contract suite in
+ * test/contract/object-store.ts.
+ */
+
+export interface ObjectInfo {
+  readonly key: string;
+  readonly size: number;
+  readonly modifiedAtMs: number;
+}
+
+export interface ByteRange {
+  readonly start: number;
+  readonly length: number;
+}
+
+export interface ObjectStore {
+  /** Name for telemetry and messages: `memory`, `folder`, `s3`. */
+  readonly kind: string;
+
+  /**
+   * Stores a new object; durable when resolved.
+   * @throws StreamHouseError `OBJECT_EXISTS` (conflict) if the key is taken, `STORE_UNAVAILABLE` (outcome `unknown` where
+   * it may have been written), `STORE_FULL`
+   */
+  put(key: string, parts: readonly Uint8Array[], signal?: AbortSignal): Promise<void>;
+
+  /**
+   * Reads an object or a range of it.
+   * @throws StreamHouseError `OBJECT_NOT_FOUND`, `STORE_UNAVAILABLE`, `CORRUPT_SEGMENT` if the range is beyond its end
+   */
+  get(key: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array>;
+
+  /** Undefined if there is no such object. */
+  head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
+
+  /** In key order, after `startAfter` (exclusive). */
+  list(prefix: string, startAfter?: string, signal?: AbortSignal): AsyncIterable<ObjectInfo>;
+
+  /** Deletes what exists of the keys; a missing one is no error. */
+  delete(keys: readonly string[], signal?: AbortSignal): Promise<void>;
+
+  close(): Promise<void>;
+}

@@ -1,0 +1,21 @@
+/** Where one agent run puts its chunks. The folder appends to a file of the run; object stores get one object a chunk. */
+import type { ChunkLocation } from "../format/chunk.ts";
+
+export interface SegmentSink {
+  /** How many appends may be under way at once (folder 1: one file is written in order). */
+  readonly concurrency: number;
+
+  /**
+   * Writes one chunk; durable when resolved. After a rejection the chunk may or may not be there, but nothing will
+   * refer to it: the caller writes what was not acknowledged again, under a new flush sequence, and the
+   * folder's sink does that to a new file (the old descriptor is closed for ever, its sync never retried).
+   * @throws StreamHouseError `STORE_UNAVAILABLE`, `STORE_FULL`
+   */
+  append(
+    parts: readonly Uint8Array[],
+    flushSequence: number,
+    signal?: AbortSignal,
+  ): Promise<ChunkLocation>;
+
+  close(): Promise<void>;
+}

@@ -1,0 +1,93 @@
+/**
+ * The hot path of every measurement: plain numbers. A series (one combination of attribute values) is resolved once to a
+ * cell, and recording only adds to that cell: no map look-up, no allocation, no call into an SDK. The registry is
+ * read by the metric producer (`metric-producer.ts`) or bridged to a MeterProvider (`meter-bridge.ts`).
+ */
+import type { InstrumentDescriptor } from "./catalogue.ts";
+
+export type AttributeValues = Readonly<Record<string, string | number>>;
+
+/** A number that only rises. */
+export class CounterCell {
+  value = 0;
+  add(n: number): void {
+    this.value += n;
+  }
+}
+
+/** A number that goes both ways by differences (an OpenTelemetry up-down counter, a Prometheus gauge). */
+export class UpDownCell {
+  value = 0;
+  add(n: number): void {
+    this.value += n;
+  }
+}
+
+/** The latest value of something. */
+export class GaugeCell {
+  value = 0;
+  set(v: number): void {
+    this.value = v;
+  }
+}
+
+/** Counts over fixed bounds (the last bucket has none), with sum. */
+export class HistogramCell {
+  readonly bounds: readonly number[];
+  readonly counts: Float64Array;
+  sum = 0;
+  count = 0;
+  /** Set by the bridge, which must see every sample; undefined on the producer route. */
+  forward: ((v: number) => void) | undefined = undefined;
+
+  constructor(bounds: readonly number[]) {
+    this.bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  record(v: number): void {
+    const bounds = this.bounds;
+    let low = 0;
+    let high = bounds.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (v <= (bounds[mid] as number)) high = mid;
+      else low = mid + 1;
+    }
+    this.counts[low] = (this.counts[low] as number) + 1;
+    this.sum += v;
+    this.count += 1;
+    if (this.forward !== undefined) this.forward(v);
+  }
+}
+
+export type Cell = CounterCell | UpDownCell | GaugeCell | HistogramCell;
+
+/** One series of a family. */
+export interface Series {
+  readonly attributes: AttributeValues;
+  readonly cell: Cell;
+}
+
+/** All series of one instrument in one component registry. */
+export interface Family {
+  readonly descriptor: InstrumentDescriptor;
+  readonly series: ReadonlyMap<string, Series>;
+}
+
+/** What components record with and readers read from. Made by `createMetricRegistry`. */
+export interface MetricRegistry {
+  counter(descriptor: InstrumentDescriptor, attributes?: AttributeValues): CounterCell;
+  upDown(descriptor: InstrumentDescriptor, attributes?: AttributeValues): UpDownCell;
+  gauge(descriptor: InstrumentDescriptor, attributes?: AttributeValues): GaugeCell;
+  histogram(descriptor: InstrumentDescriptor, attributes?: AttributeValues): HistogramCell;
+  /** The series is gone from the next collection on (a revoked partition, a lost lease). */
+  release(descriptor: InstrumentDescriptor, attributes: AttributeValues): void;
+  /**
+   * Called before each collection, to set gauges that are cheaper to compute then. Must not throw or wait. Answers a function that
+   * takes the callback away.
+   */
+  onCollect(callback: () => void): () => void;
+  /** Runs the callbacks and answers the families. For readers. */
+  collect(): Iterable<Family>;
+}
