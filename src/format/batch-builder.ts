@@ -10,6 +10,7 @@ import { type Compression, codecId, compress } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import {
   type BatchRecord,
+  RECORD_SLACK,
   recordBytesBound,
   recordBytesExact,
   writeRecord,
@@ -82,7 +83,7 @@ export class RecordBatchBuilder {
       if (size > limits.recordBytesMax) throw recordTooLarge(size);
       if (this.#count > 0 && size > this.#bytesMax - this.#at) return undefined;
     }
-    this.#reserve(size);
+    this.#reserve(size + RECORD_SLACK);
     return this.#write(record);
   }
 

@@ -23,6 +23,9 @@ const FRAMING_BOUND = 4 + 1 + 8 + 3 + 4 + 4 + 2;
 /** Below this length a plain loop over ASCII beats the call into the runtime's encoder. */
 const SHORT_TEXT = 24;
 
+/** A record may reach this far beyond its end while it is written: its length is guessed, then the rest moves. */
+export const RECORD_SLACK = 4;
+
 const encoder = new TextEncoder();
 
 /**
