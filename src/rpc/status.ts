@@ -48,10 +48,10 @@ export const STATUS_DETAILS_KEY = "grpc-status-details-bin";
 const ERROR_DETAIL_TYPE = "type.googleapis.com/streamhouse.v1.ErrorDetail";
 
 /**
- * Longest error text on the wire, in UTF-16 units. Trailers are HTTP/2 headers: peers refuse header lists above 8 to 64 KiB,
+ * Longest error text on the wire, in UTF-16 units. Trailers are HTTP/2 headers: peers refuse header lists above 8 KiB or so,
  * and the caller would then see a broken call instead of the reason.
  */
-const MESSAGE_CHARACTERS_MAX = 1_500;
+const MESSAGE_CHARACTERS_MAX = 600;
 
 const statusOfCode: Readonly<Record<ErrorCode, GrpcStatusName>> = {
   INVALID_ARGUMENT: "INVALID_ARGUMENT",

@@ -1,0 +1,212 @@
+/**
+ * The gRPC server in front of an agent: its four services, `grpc.health.v1` and server reflection on one port. It translates and
+ * measures; what is done is the agent's (`AgentApi`). Called by `serve/`.
+ */
+import { createServer, type Server } from "nice-grpc";
+import { HealthDefinition, HealthServiceImpl, HealthState } from "nice-grpc-server-health";
+import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
+import type { Clock } from "../core/clock.ts";
+import { closed, StreamHouseError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import type { Logger } from "../core/logger.ts";
+import {
+  checkAddressIsFree,
+  formatAddress,
+  type HostAndPort,
+  listenError,
+  parseAddress,
+} from "../rpc/address-gate.ts";
+import type { AgentApi } from "../rpc/agent-api.ts";
+import { agentServices } from "../rpc/agent-services.ts";
+import { CallMetrics } from "../rpc/call-metrics.ts";
+import { type KeepaliveOptions, serverChannelOptions, serverCredentials } from "../rpc/channel.ts";
+import { descriptorSet } from "../rpc/descriptor-set.ts";
+import { Http2Gate } from "../rpc/http2-gate.ts";
+import { services } from "../rpc/methods.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
+
+export interface GrpcServerComponents {
+  readonly api: AgentApi;
+  /** The agent's own, so that calls are counted with what they did. Not closed by the server. */
+  readonly telemetry: Telemetry;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+export interface GrpcServerOptions extends KeepaliveOptions {
+  /** `host:port`; port 0 takes any free one. */
+  readonly address: string;
+  /** How long `drain()` and `stop()` wait for calls in flight before they break connections, ms. Default 10,000. */
+  readonly drainTimeoutMs?: number | undefined;
+}
+
+export interface GrpcServer {
+  /**
+   * Listens and answers the real address, `host:port`.
+   * @throws StreamHouseError `ADDRESS_IN_USE`, `INVALID_ARGUMENT` (field `address`), `CLOSED` after `stop()`
+   */
+  start(): Promise<string>;
+  /**
+   * Says `NOT_SERVING`, takes no new connections, calls or frames, and waits until what was taken is answered (bounded). Streams and
+   * waiting fetches end with `AGENT_DRAINING`. Idempotent.
+   */
+  drain(): Promise<void>;
+  /** Drains, then breaks what is left. After it nothing of the server runs. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** A server for one agent. Nothing listens before `start()`. */
+export function createGrpcServer(
+  components: GrpcServerComponents,
+  options: GrpcServerOptions,
+): GrpcServer {
+  return new AgentGrpcServer(components, options);
+}
+
+/** Reflection as clients from before 2023 ask for it: the same messages under another name. */
+const reflectionV1Alpha: typeof ServerReflectionService = {
+  ...ServerReflectionService,
+  serverReflectionInfo: {
+    ...ServerReflectionService.serverReflectionInfo,
+    // The type names the one path that the package knows.
+    path: "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" as never,
+  },
+};
+
+const serviceNames: readonly string[] = services.map((service) => service.fullName);
+
+class AgentGrpcServer implements GrpcServer {
+  readonly #components: GrpcServerComponents;
+  readonly #address: HostAndPort;
+  readonly #drainTimeoutMs: number;
+  readonly #draining = new AbortController();
+  readonly #health = HealthState();
+  readonly #metrics: CallMetrics;
+  readonly #gate: Http2Gate;
+  readonly #server: Server;
+  #started: Promise<string> | undefined;
+  #drained: Promise<void> | undefined;
+
+  constructor(components: GrpcServerComponents, options: GrpcServerOptions) {
+    this.#components = components;
+    this.#address = parseAddress(options.address);
+    this.#drainTimeoutMs = options.drainTimeoutMs ?? 10_000;
+    this.#metrics = new CallMetrics(components.telemetry, components.clock, knownPaths());
+    this.#gate = new Http2Gate(this.#metrics);
+    this.#server = createServer(this.#gate.serverOptions(serverChannelOptions(options)));
+    this.#addServices();
+  }
+
+  start(): Promise<string> {
+    if (this.#draining.signal.aborted) return Promise.reject(closed("this gRPC server"));
+    this.#started ??= this.#listen();
+    return this.#started;
+  }
+
+  drain(): Promise<void> {
+    this.#drained ??= this.#finish();
+    return this.#drained;
+  }
+
+  async stop(): Promise<void> {
+    await this.drain();
+    this.#server.forceShutdown();
+    this.#gate.destroyConnections();
+  }
+
+  #addServices(): void {
+    const { api, logger } = this.#components;
+    const agent = agentServices({
+      api,
+      logger,
+      draining: this.#draining.signal,
+      inFlightMax: limits.inFlightPerConnectionMax,
+      frame: () => this.#metrics.frame(),
+    });
+    for (const { definition, implementation } of agent) {
+      // The table is made from the generated definitions; nice-grpc's types want each method spelt out.
+      this.#server.add(definition as never, implementation as never);
+    }
+    for (const name of serviceNames) this.#health.setStatus("healthy", name);
+    this.#addHealth();
+    const reflection = ServerReflection(descriptorSet(), serviceNames);
+    this.#server.add(ServerReflectionService, reflection);
+    this.#server.add(reflectionV1Alpha, reflection);
+  }
+
+  #addHealth(): void {
+    // One listener for each client that watches.
+    this.#health.setMaxListeners(0);
+    const health = HealthServiceImpl(this.#health);
+    const draining = this.#draining.signal;
+    this.#server.add(HealthDefinition, {
+      check: health.check,
+      // Ends after it said NOT_SERVING: a watcher does not hold up the shutdown.
+      watch: (request, context) =>
+        health.watch(request, { ...context, signal: AbortSignal.any([context.signal, draining]) }),
+    });
+  }
+
+  async #listen(): Promise<string> {
+    const { host, port } = this.#address;
+    const text = formatAddress(host, port);
+    await checkAddressIsFree(this.#address);
+    let bound: number;
+    try {
+      bound = await this.#server.listen(text, serverCredentials());
+    } catch (error) {
+      throw listenError(text, this.#metrics.listenFailure ?? (error as NodeJS.ErrnoException));
+    }
+    // grpc-js is content with one of a host name's addresses; somebody took another since it was checked.
+    if (this.#metrics.listenFailure?.code === "EADDRINUSE") {
+      this.#server.forceShutdown();
+      this.#gate.destroyConnections();
+      throw listenError(formatAddress(host, bound), this.#metrics.listenFailure);
+    }
+    const address = formatAddress(host, bound);
+    this.#components.logger.info("gRPC server listens", { address });
+    return address;
+  }
+
+  async #finish(): Promise<void> {
+    this.#health.setStatus("unhealthy");
+    for (const name of serviceNames) this.#health.setStatus("unhealthy", name);
+    this.#draining.abort();
+    // A start that is still under way ends first, so that nothing listens afterwards.
+    await this.#started?.catch(() => {});
+    await this.#orTimeout(this.#server.shutdown());
+  }
+
+  /** Waits for the shutdown, and breaks the connections that keep it waiting after the time limit. */
+  async #orTimeout(shutdown: Promise<void>): Promise<void> {
+    const { clock, logger } = this.#components;
+    const timer = clock.schedule(this.#drainTimeoutMs, () => {
+      logger.warn("calls in flight did not end in time; breaking their connections", {
+        connections: this.#gate.connections,
+        drainTimeoutMs: this.#drainTimeoutMs,
+      });
+      this.#gate.destroyConnections();
+    });
+    try {
+      await shutdown;
+    } catch (cause) {
+      const message = "the gRPC server did not shut down cleanly";
+      throw new StreamHouseError({ code: "INTERNAL", kind: "internal", message, cause });
+    } finally {
+      timer.cancel();
+    }
+  }
+}
+
+function knownPaths(): string[] {
+  const agent = services.flatMap((service) =>
+    Object.values(service.methods).map((method) => `/${service.fullName}/${method.name}`),
+  );
+  const health = Object.values(HealthDefinition.methods).map(
+    (method) => `/${HealthDefinition.fullName}/${method.name}`,
+  );
+  const reflection = [ServerReflectionService, reflectionV1Alpha].map(
+    (service) => service.serverReflectionInfo.path,
+  );
+  return [...agent, ...health, ...reflection];
+}

@@ -1,0 +1,100 @@
+/**
+ * Every method of the agent: its path and its bytes. One table for both ends, checked by the compiler against `AgentApi`, made from the
+ * generated service definitions. Messages that carry batches are encoded with one copy.
+ */
+import type { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import type { AgentApi } from "./agent-api.ts";
+import { GatherWriter } from "./gather-writer.ts";
+import { AdminServiceDefinition } from "./gen/streamhouse/v1/admin.ts";
+import { ConsumerServiceDefinition } from "./gen/streamhouse/v1/consumer.ts";
+import { GroupServiceDefinition } from "./gen/streamhouse/v1/group.ts";
+import {
+  ProducerServiceDefinition,
+  ProduceStreamRequest,
+  ProduceStreamResponse,
+} from "./gen/streamhouse/v1/producer.ts";
+
+/** The services of the agent, by the name that clients use. */
+export const services = [
+  ProducerServiceDefinition,
+  ConsumerServiceDefinition,
+  GroupServiceDefinition,
+  AdminServiceDefinition,
+] as const;
+
+/** How a message type is written and read. The part of the generated code that is used. */
+export interface MessageType<T> {
+  encode(message: T, writer?: BinaryWriter): BinaryWriter;
+  decode(input: BinaryReader | Uint8Array, length?: number): T;
+}
+
+/** One unary method. */
+export interface RpcMethod<Request, Response> {
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  /** `Service/Method`, for messages. */
+  readonly name: string;
+  encodeRequest(request: Request): Uint8Array;
+  decodeResponse(bytes: Uint8Array): Response;
+}
+
+export type RpcMethods = {
+  readonly [K in keyof AgentApi]: RpcMethod<
+    Parameters<AgentApi[K]>[0],
+    Awaited<ReturnType<AgentApi[K]>>
+  >;
+};
+
+/** Methods whose messages carry batches. */
+const heavy: ReadonlySet<string> = new Set(["produce", "produceStream", "fetch"]);
+
+/** The bytes of a message, in memory of its own, exactly as large. */
+export function encodeMessage<T>(
+  type: MessageType<T>,
+  message: T,
+  carriesBatches: boolean,
+): Uint8Array {
+  const writer = carriesBatches ? new GatherWriter() : undefined;
+  return type.encode(message, writer).finish();
+}
+
+/** Whether a method's messages carry batches. */
+export function carriesBatches(method: string): boolean {
+  return heavy.has(method);
+}
+
+type AnyMethod = RpcMethod<unknown, unknown>;
+
+function tableOfUnaryMethods(): RpcMethods {
+  const table: Record<string, AnyMethod> = {};
+  for (const service of services) {
+    for (const [key, method] of Object.entries(service.methods)) {
+      if (method.requestStream) continue;
+      const request = method.requestType as MessageType<unknown>;
+      const response = method.responseType as MessageType<unknown>;
+      table[key] = {
+        path: `/${service.fullName}/${method.name}`,
+        name: `${service.name}/${method.name}`,
+        encodeRequest: (message) => encodeMessage(request, message, carriesBatches(key)),
+        decodeResponse: (bytes) => response.decode(bytes),
+      };
+    }
+  }
+  return table as unknown as RpcMethods;
+}
+
+/** Every unary method, by its name in `AgentApi`. */
+export const unaryMethods: RpcMethods = tableOfUnaryMethods();
+
+/** The one streaming method. */
+export const produceStreamMethod = {
+  path: `/${ProducerServiceDefinition.fullName}/${ProducerServiceDefinition.methods.produceStream.name}`,
+  name: "ProducerService/ProduceStream",
+  /** Writes a frame without copying its batches: ask for its size, then copy with `finish()`. */
+  writeRequest(frame: ProduceStreamRequest): GatherWriter {
+    const writer = new GatherWriter();
+    ProduceStreamRequest.encode(frame, writer);
+    return writer;
+  },
+  decodeResponse: (bytes: Uint8Array): ProduceStreamResponse => ProduceStreamResponse.decode(bytes),
+} as const;
