@@ -131,6 +131,22 @@ describe("record batch builder", () => {
     );
   });
 
+  it("counts UTF-8 bytes exactly where a batch is nearly full", () => {
+    for (const text of ["é".repeat(100), "€".repeat(100), "😀".repeat(100), "\ud83d".repeat(100)]) {
+      const record = { key: text, value: text, headers: { [text]: text }, timestamp: NOW };
+      const size = builderOf().append(record) ?? 0;
+      const first = { value: "", timestamp: NOW };
+      // The first record takes 7 bytes of its own.
+      const bytesMax = 61 + 7 + size;
+      const full = builderOf(bytesMax);
+      full.append(first);
+      assert.equal(full.append(record), size);
+      const short = builderOf(bytesMax - 1);
+      short.append(first);
+      assert.equal(short.append(record), undefined);
+    }
+  });
+
   it("takes a first record up to the record limit whatever the batch's size, and none above it", async () => {
     // Length (3 bytes), attributes, two deltas, null key, the value's length (3), header count.
     const framing = 11;
@@ -186,14 +202,11 @@ describe("record batch builder", () => {
   });
 
   it("sends data that does not shrink as it is where compressing it would break the limit", async () => {
-    const noise = new Uint8Array(65_536);
     const builder = new RecordBatchBuilder({ compression: "gzip", bytesMax: limits.batchBytesMax });
-    for (let i = 0; i < 16; i++) {
-      crypto.getRandomValues(noise);
-      builder.append({ value: noise, timestamp: NOW });
-    }
-    while (builder.append({ value: noise.subarray(0, 1_000), timestamp: NOW }) !== undefined);
-    while (builder.append({ value: noise.subarray(0, 1), timestamp: NOW }) !== undefined);
+    const noise = () => crypto.getRandomValues(new Uint8Array(4_096));
+    while (builder.append({ value: noise(), timestamp: NOW }) !== undefined);
+    const rest = limits.batchBytesMax - builder.sizeBytes - 16;
+    if (rest > 0) builder.append({ value: noise().subarray(0, rest), timestamp: NOW });
     const bytes = await builder.seal(NO_PRODUCER);
     assert.ok(bytes.length <= limits.batchBytesMax);
     checkBatch(bytes, { nowMs: NOW });

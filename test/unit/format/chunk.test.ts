@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { splitBatches, stampBatch } from "../../../src/format/batch-header.ts";
+import { readUint32, writeInt32 } from "../../../src/format/big-endian.ts";
 import {
   type ChunkInput,
   type ChunkShare,
@@ -9,6 +10,7 @@ import {
   encodeChunk,
 } from "../../../src/format/chunk.ts";
 import { scanChunks } from "../../../src/format/chunk-scan.ts";
+import { crc32c } from "../../../src/format/crc32c.ts";
 import { batchOf, NOW, numbered, TOPIC_A, TOPIC_B } from "./samples.ts";
 
 const RUN = "01J0ZZZZZZZZZZZZZZZZZZZZZZ";
@@ -114,6 +116,15 @@ describe("chunk", () => {
     assert.throws(() => encodeChunk({ ...input, shares: [empty] }), { message: /no record/ });
   });
 
+  it("is refused when header and index name different epochs, though both checksums are right", async () => {
+    const bytes = await chunkBytes();
+    const headerEnd = readUint32(bytes, 12) - 4;
+    bytes[headerEnd - 1] = 2;
+    writeInt32(bytes, headerEnd, crc32c(bytes.subarray(0, headerEnd)));
+    writeInt32(bytes, bytes.length - 4, crc32c(bytes.subarray(0, bytes.length - 4)));
+    assert.throws(() => decodeChunk(bytes), { message: /header and index disagree/ });
+  });
+
   it("is refused when any bit of it has changed", async () => {
     const bytes = await chunkBytes();
     for (let bit = 0; bit < bytes.length * 8; bit += 1) {
@@ -185,6 +196,19 @@ describe("scan of a segment", () => {
         ["chunk", 0],
         ["corrupt", a.length],
         ["chunk", a.length + b.length],
+      ],
+    );
+  });
+
+  it("calls damage in the last chunk torn: only metadata can know that it was whole once", async () => {
+    const [a, b] = [await chunkBytes(1), await chunkBytes(2)];
+    b[b.length - 40] = (b[b.length - 40] ?? 0) ^ 1;
+    const steps = [...scanChunks(joined([a, b]))];
+    assert.deepEqual(
+      steps.map((step) => [step.kind, step.position]),
+      [
+        ["chunk", 0],
+        ["torn", a.length],
       ],
     );
   });
