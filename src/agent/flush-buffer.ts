@@ -1,0 +1,79 @@
+/** Accepted batches of all partitions that wait for the next flush, in order of arrival. Owned by the flusher. */
+import type { PendingBatch } from "./pending-batch.ts";
+
+export class FlushBuffer {
+  /** May hold batches that were settled meanwhile; they are skipped. */
+  #batches: PendingBatch[] = [];
+  #head = 0;
+  #bytes = 0;
+  #count = 0;
+
+  /** Bytes of the batches (not of the memory they hold). */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get length(): number {
+    return this.#count;
+  }
+
+  /** The first one, if there is one. */
+  get oldest(): PendingBatch | undefined {
+    this.#skipSettled();
+    return this.#batches[this.#head];
+  }
+
+  push(batch: PendingBatch): void {
+    this.#batches.push(batch);
+    this.#bytes += batch.bytes.length;
+    this.#count++;
+  }
+
+  /** Puts batches of an undone flush back in front, in their order. */
+  putBack(batches: readonly PendingBatch[]): void {
+    this.#batches = [...batches, ...this.#batches.slice(this.#head)];
+    this.#head = 0;
+    for (const batch of batches) this.#bytes += batch.bytes.length;
+    this.#count += batches.length;
+  }
+
+  /** Takes batches from the front until `bytesMax` would be passed; at least one if there is one. */
+  take(bytesMax: number): PendingBatch[] {
+    const taken: PendingBatch[] = [];
+    let bytes = 0;
+    for (;;) {
+      this.#skipSettled();
+      const batch = this.#batches[this.#head];
+      if (batch === undefined) break;
+      if (taken.length > 0 && bytes + batch.bytes.length > bytesMax) break;
+      taken.push(batch);
+      bytes += batch.bytes.length;
+      this.#head++;
+    }
+    this.#bytes -= bytes;
+    this.#count -= taken.length;
+    this.#compact();
+    return taken;
+  }
+
+  /** The batch is about to be settled: it no longer counts and will be skipped. */
+  remove(batch: PendingBatch): void {
+    this.#bytes -= batch.bytes.length;
+    this.#count--;
+  }
+
+  /** Those that still wait, for which the test holds. */
+  filter(test: (batch: PendingBatch) => boolean): PendingBatch[] {
+    return this.#batches.slice(this.#head).filter((it) => !it.settled && test(it));
+  }
+
+  #skipSettled(): void {
+    while (this.#batches[this.#head]?.settled) this.#head++;
+  }
+
+  #compact(): void {
+    if (this.#head < 256 || this.#head * 2 < this.#batches.length) return;
+    this.#batches = this.#batches.slice(this.#head);
+    this.#head = 0;
+  }
+}

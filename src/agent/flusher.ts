@@ -1,0 +1,417 @@
+/**
+ * From buffer to commit: seals flushes, writes them with the sink's overlap, commits them strictly in order, settles their
+ * batches. When a flush fails, it and all later ones are undone: their batches go back to the buffer in order and get new
+ * offsets and flush sequences. It never commits anything after a flush whose outcome is open. One for each agent.
+ */
+import type { Clock, Timer } from "../core/clock.ts";
+import { asStreamHouseError, StreamHouseError } from "../core/errors.ts";
+import type { RandomBytes } from "../core/ids.ts";
+import type { Logger } from "../core/logger.ts";
+import { backoffMs } from "../core/retry.ts";
+import { partitionKey, type TopicPartition } from "../core/topic.ts";
+import type { ChunkLocation } from "../format/chunk.ts";
+import type { FlushOutcome } from "../metadata/metadata-store.ts";
+import type { SegmentSink } from "../storage/segment-sink.ts";
+import type { AgentInstruments } from "./agent-instruments.ts";
+import type { BatchSettler } from "./batch-settler.ts";
+import { type Flush, sealFlush } from "./flush.ts";
+import type { FlushBuffer } from "./flush-buffer.ts";
+import type { CommitVerdict, FlushCommitter } from "./flush-committer.ts";
+import type { FlushTracer } from "./flush-tracer.ts";
+import type { LogIndex } from "./log-index.ts";
+import type { ResolvedAgentOptions } from "./options.ts";
+import type { Hold, PendingBatch } from "./pending-batch.ts";
+import type { Reachability } from "./reachability.ts";
+import type { SegmentReferences } from "./segment-references.ts";
+
+/** What the flusher asks of, and tells, the lease manager. */
+export interface FlushLease {
+  readonly runId: string;
+  /** By the monotonic clock, at this moment. */
+  isValid(): boolean;
+  /** Metadata refused these: their leases are gone. Calls `partitionsLost`. */
+  refused(
+    partitions: readonly (TopicPartition & { readonly reason: "fenced" | "deleted" })[],
+  ): void;
+  /** What is in memory may differ from metadata: begin a new run, from what metadata says (if it is still this one). */
+  runInDoubt(runId: string, reason: string): void;
+}
+
+export interface FlusherComponents {
+  readonly sink: SegmentSink;
+  readonly buffer: FlushBuffer;
+  readonly settler: BatchSettler;
+  readonly committer: FlushCommitter;
+  readonly index: LogIndex;
+  readonly segments: SegmentReferences;
+  readonly instruments: AgentInstruments;
+  readonly tracer: FlushTracer;
+  readonly storeReachability: Reachability;
+  readonly lease: FlushLease;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly logger: Logger;
+}
+
+const BACKGROUND = { background: true };
+const RETRY = { baseMs: 50, maxMs: 1_000 };
+
+export class Flusher {
+  readonly #parts: FlusherComponents;
+  readonly #options: ResolvedAgentOptions;
+  readonly #clock: Clock;
+  readonly #stop: AbortController = new AbortController();
+  readonly #tasks = new Set<Promise<void>>();
+  /** Sealed and not settled, in order. At most the first is committing. */
+  readonly #flushes: Flush[] = [];
+  #sequence = 0;
+  /** Writes under way, those of undone flushes too. */
+  #writing = 0;
+  /** Undone flushes whose write has not answered: their batches' bytes may still be read. */
+  #zombies = 0;
+  /** Writes that failed in a row, and until when to wait for the next one. */
+  #failures = 0;
+  #notBefore = 0;
+  #lastError: StreamHouseError | undefined;
+  #pumpQueued = false;
+  #timer: Timer | undefined;
+  #draining = false;
+  #idle: (() => void)[] = [];
+
+  constructor(components: FlusherComponents, options: ResolvedAgentOptions) {
+    this.#parts = components;
+    this.#options = options;
+    this.#clock = components.clock;
+  }
+
+  /** Takes an accepted batch. Seals in a microtask, so that what arrives together is flushed together. */
+  submit(batch: PendingBatch): void {
+    this.#parts.buffer.push(batch);
+    this.#wake();
+  }
+
+  /** The leases of these are gone (their phase says why); their batches fail unless their commit is under way. */
+  partitionsLost(lost: ReadonlySet<Hold>): void {
+    const affected = this.#flushes.findIndex(
+      (flush) => flush.state !== "committing" && flush.shares.some((it) => lost.has(it.partition)),
+    );
+    if (affected >= 0) this.#parts.buffer.putBack(this.#undoFrom(affected));
+    this.#parts.settler.failLost();
+    this.#wake();
+  }
+
+  /** Resolves when nothing is buffered or sealed. From now on nothing waits for its age. */
+  drain(): Promise<void> {
+    this.#draining = true;
+    this.#wake();
+    if (this.#isIdle()) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Accepting begins again, with a new run. */
+  resume(): void {
+    this.#draining = false;
+  }
+
+  /** Fails what is left and ends every task. Bounded by what the sink and metadata do with an aborted call. */
+  async stop(error: StreamHouseError): Promise<void> {
+    const { buffer, settler } = this.#parts;
+    const first = this.#flushes.findIndex((flush) => flush.state !== "committing");
+    if (first >= 0) buffer.putBack(this.#undoFrom(first));
+    settler.fail(
+      buffer.filter(() => true),
+      error,
+    );
+    this.#timer?.cancel();
+    this.#stop.abort();
+    await Promise.all(this.#tasks);
+  }
+
+  #isIdle(): boolean {
+    return this.#flushes.length === 0 && this.#parts.buffer.length === 0;
+  }
+
+  #wake(): void {
+    if (this.#pumpQueued) return;
+    this.#pumpQueued = true;
+    queueMicrotask(() => {
+      this.#pumpQueued = false;
+      this.#pump();
+    });
+  }
+
+  /** Seals what may be sealed, and sets the timer for what may be sealed later. */
+  #pump(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#failOverdue();
+    while (this.#waitMs() === 0) this.#seal();
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const wait = Math.min(this.#waitMs(), this.#overdueMs());
+    if (wait < Infinity) this.#timer = this.#clock.schedule(wait, () => this.#pump(), BACKGROUND);
+    if (this.#isIdle()) for (const wake of this.#idle.splice(0)) wake();
+  }
+
+  /** 0: seal now. Infinity: something else will wake us (a write or commit that ends, a batch that comes). */
+  #waitMs(): number {
+    const { buffer, sink } = this.#parts;
+    const oldest = buffer.oldest;
+    if (oldest === undefined) return Infinity;
+    if (this.#zombies > 0 || this.#writing >= sink.concurrency) return Infinity;
+    if (this.#flushes.length > sink.concurrency + 1) return Infinity;
+    const now = this.#clock.monotonic();
+    const pause = Math.max(0, this.#notBefore - now);
+    const enough = this.#flushes.length === 0 || this.#draining;
+    if (enough || buffer.bytes >= this.#options.flushBytes) return pause;
+    return Math.max(pause, oldest.receivedAt + this.#options.flushAgeMs - now);
+  }
+
+  /** Until the first batch of an undone flush is over its time limit. */
+  #overdueMs(): number {
+    const oldest = this.#parts.buffer.oldest;
+    if (oldest === undefined || oldest.firstSealedAt < 0) return Infinity;
+    const due = oldest.firstSealedAt + this.#options.flushTimeLimitMs;
+    return Math.max(1, due - this.#clock.monotonic());
+  }
+
+  #seal(): void {
+    const { buffer, lease, settler } = this.#parts;
+    const batches = buffer.take(this.#options.flushBytesMax);
+    this.#sequence++;
+    const input = {
+      runId: lease.runId,
+      sequence: this.#sequence,
+      batches,
+      appendTimeMs: this.#clock.now(),
+      sealedAt: this.#clock.monotonic(),
+      span: this.#parts.tracer.begin(batches),
+    };
+    let flush: Flush;
+    try {
+      flush = sealFlush(input);
+    } catch (thrown) {
+      // Cannot happen with checked batches. The offsets it may have taken are wrong now, so begin again from metadata.
+      settler.failTaken(batches, asStreamHouseError(thrown, "sealing a flush"));
+      lease.runInDoubt(input.runId, "a flush could not be sealed");
+      return;
+    }
+    this.#flushes.push(flush);
+    let first = input.sealedAt;
+    for (const batch of batches) first = Math.min(first, batch.firstSealedAt);
+    const left = Math.max(0, first + this.#options.flushTimeLimitMs - input.sealedAt);
+    flush.timeLimit = this.#clock.schedule(left, () => this.#timeIsUp(flush), BACKGROUND);
+    this.#track(this.#write(flush));
+  }
+
+  async #write(flush: Flush): Promise<void> {
+    const { sink, segments, storeReachability } = this.#parts;
+    this.#writing++;
+    try {
+      const location = await flush.span.put(() =>
+        sink.append(flush.chunk.parts, flush.sequence, flush.abort.signal),
+      );
+      storeReachability.ok();
+      segments.written(location.key);
+      segments.retain(location.key);
+      if (flush.state === "writing") {
+        flush.location = location;
+        flush.state = "written";
+        this.#failures = 0;
+      } else segments.release(location.key);
+    } catch (thrown) {
+      if (flush.state === "writing") {
+        storeReachability.failed();
+        this.#writeFailed(flush, asStreamHouseError(thrown, "writing a flush"));
+      }
+    } finally {
+      this.#writing--;
+      // Undone while it was being written: only now are its batches' bytes free to be stamped again.
+      if (flush.state === "undone") this.#zombies--;
+    }
+    this.#commitNext();
+    this.#pump();
+  }
+
+  #writeFailed(flush: Flush, error: StreamHouseError): void {
+    this.#parts.logger.warn("a flush could not be written", {
+      flush: flush.sequence,
+      error: error.message,
+    });
+    this.#failures++;
+    this.#notBefore =
+      this.#clock.monotonic() + backoffMs(RETRY, this.#failures, this.#parts.random);
+    this.#retry(flush, error, error.code === "STORE_FULL" || !error.retriable);
+  }
+
+  /** Undoes the flush and all later ones. Its own batches fail if their time is up (or for good), the others are sealed again. */
+  #retry(flush: Flush, error: StreamHouseError, forGood: boolean): void {
+    this.#parts.instruments.flushEnded("failed", this.#secondsSince(flush.sealedAt), 0);
+    // Nothing of it is committed or ever will be, whatever the store says about the chunk itself.
+    this.#lastError = withOutcome(error, "failed");
+    this.#parts.buffer.putBack(this.#undoFrom(this.#flushes.indexOf(flush)));
+    if (forGood) this.#parts.settler.fail(flush.batches, this.#lastError);
+    this.#failOverdue();
+  }
+
+  /** Batches that were sealed before, and whose time limit has passed, fail with the error that undid them. */
+  #failOverdue(): void {
+    const error = this.#lastError;
+    if (error === undefined) return;
+    const { buffer, settler } = this.#parts;
+    const before = this.#clock.monotonic() - this.#options.flushTimeLimitMs;
+    settler.fail(
+      buffer.filter((it) => it.firstSealedAt >= 0 && it.firstSealedAt <= before),
+      error,
+    );
+  }
+
+  /** Takes flushes from this one on back, latest first. Answers their batches in order; none of these is committing. */
+  #undoFrom(index: number): PendingBatch[] {
+    const undone = this.#flushes.splice(index);
+    for (const flush of undone.toReversed()) {
+      if (flush.state === "writing") this.#zombies++;
+      if (flush.location !== undefined) this.#parts.segments.release(flush.location.key);
+      flush.undo();
+      flush.span.end("undone");
+    }
+    return undone.flatMap((flush) => flush.batches.filter((it) => !it.settled));
+  }
+
+  #timeIsUp(flush: Flush): void {
+    const limit = `${this.#options.flushTimeLimitMs} ms`;
+    if (flush.state === "committing") {
+      const error = unavailable(
+        "METADATA_UNAVAILABLE",
+        `metadata has not said within ${limit} whether the batch was committed: it may be; with a producer id it is ` +
+          "safe to send it again",
+        "unknown",
+      );
+      for (const batch of flush.batches) batch.dismissWaiters(error);
+      return;
+    }
+    const waitsForCommit = flush.state === "written";
+    const late = unavailable(
+      waitsForCommit ? "METADATA_UNAVAILABLE" : "STORE_UNAVAILABLE",
+      `${waitsForCommit ? "metadata" : "the object store"} did not take the batch within ${limit}: try again`,
+      "none",
+    );
+    if (!waitsForCommit) this.#parts.storeReachability.failed();
+    this.#retry(flush, this.#lastError ?? late, false);
+    this.#pump();
+  }
+
+  /** Begins the first flush's commit if it is written and nothing is being committed. */
+  #commitNext(): void {
+    const head = this.#flushes[0];
+    if (head?.state !== "written" || head.location === undefined) return;
+    head.state = "committing";
+    this.#track(this.#commit(head, head.location));
+  }
+
+  async #commit(flush: Flush, location: ChunkLocation): Promise<void> {
+    const { committer, lease, segments } = this.#parts;
+    const verdict = await flush.span.commit(() =>
+      committer.commit(flush.toCommit(location), {
+        until: flush.sealedAt + this.#options.flushTimeLimitMs,
+        mayCommit: () => lease.runId === flush.runId && lease.isValid(),
+        signal: this.#stop.signal,
+      }),
+    );
+    flush.timeLimit?.cancel();
+    this.#finish(flush, location, verdict);
+    // The index holds its own reference now, if it was committed.
+    segments.release(location.key);
+    flush.span.end(verdict.status);
+    this.#commitNext();
+    this.#pump();
+  }
+
+  #finish(flush: Flush, location: ChunkLocation, verdict: CommitVerdict): void {
+    const { instruments, lease, settler, buffer } = this.#parts;
+    const committed = verdict.status === "committed";
+    instruments.flushEnded(
+      verdict.status,
+      this.#secondsSince(flush.sealedAt),
+      committed ? flush.chunk.length : 0,
+    );
+    if (committed) {
+      this.#committed(flush, location);
+      return;
+    }
+    flush.location = undefined;
+    buffer.putBack(this.#undoFrom(0));
+    if (verdict.status === "refused") {
+      instruments.fenced(refusedBatches(flush, verdict.partitions));
+      lease.refused(verdict.partitions);
+      // Those whose lease was gone before the answer are not the lease manager's any more.
+      settler.failLost();
+      return;
+    }
+    settler.fail(flush.batches, withOutcome(verdict.error, verdict.status));
+    // Unknown, or a disagreement about offsets: only a new epoch makes what is in memory certain again.
+    if (verdict.status === "unknown" || verdict.error.kind !== "unavailable") {
+      lease.runInDoubt(flush.runId, verdict.error.message);
+    }
+  }
+
+  #committed(flush: Flush, location: ChunkLocation): void {
+    const { index, settler } = this.#parts;
+    this.#flushes.shift();
+    flush.state = "done";
+    if (this.#flushes.length === 0) this.#lastError = undefined;
+    // Cached first: the index wakes fetches, which should find the batches there.
+    settler.cache(flush.shares);
+    index.applyOwn({
+      runId: flush.runId,
+      flushSequence: flush.sequence,
+      location,
+      entries: flush.chunk.entries,
+    });
+    settler.commit(flush.shares);
+  }
+
+  #secondsSince(at: number): number {
+    return (this.#clock.monotonic() - at) / 1_000;
+  }
+
+  #track(task: Promise<void>): void {
+    this.#tasks.add(task);
+    void task.finally(() => this.#tasks.delete(task));
+  }
+}
+
+type Refused = Extract<FlushOutcome, { readonly status: "refused" }>["partitions"];
+
+/** Batches of the flush that a newer lease epoch keeps out. */
+function refusedBatches(flush: Flush, partitions: Refused): number {
+  const fenced = new Set(
+    partitions
+      .filter((it) => it.reason === "fenced")
+      .map((it) => partitionKey(it.topicId, it.partition)),
+  );
+  return flush.batches.filter((it) => fenced.has(it.partition.key)).length;
+}
+
+/** The same error with the outcome that holds for the batches, which may differ from the failed call's own. */
+function withOutcome(error: StreamHouseError, status: "failed" | "unknown"): StreamHouseError {
+  const outcome = status === "unknown" ? "unknown" : "none";
+  if (error.outcome === outcome) return error;
+  const { code, kind, message, retriable, retryAfterMs } = error;
+  return new StreamHouseError({
+    code,
+    kind,
+    message,
+    retriable,
+    retryAfterMs,
+    outcome,
+    cause: error,
+  });
+}
+
+function unavailable(
+  code: "STORE_UNAVAILABLE" | "METADATA_UNAVAILABLE",
+  message: string,
+  outcome: "none" | "unknown",
+): StreamHouseError {
+  return new StreamHouseError({ code, kind: "unavailable", message, outcome });
+}
