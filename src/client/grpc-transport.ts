@@ -1,0 +1,76 @@
+/** Agents over gRPC: one connection for each address, made on first use. Composed by `connect()`. */
+import type { Clock } from "../core/clock.ts";
+import { closed, invalid } from "../core/errors.ts";
+import type { ChannelSecurity, KeepaliveOptions } from "../rpc/channel.ts";
+import { GrpcConnection } from "./grpc-connection.ts";
+import type { AgentConnection, Transport } from "./transport.ts";
+
+export interface GrpcTransportComponents {
+  readonly clock: Clock;
+}
+
+export interface GrpcTransportOptions extends KeepaliveOptions {
+  /** Addresses to begin with, `host:port`. */
+  readonly addresses: readonly string[];
+  /** Time limit of calls that bring none of their own, ms. Default 30,000. */
+  readonly defaultTimeoutMs?: number | undefined;
+  /** Default: plain TCP. */
+  readonly security?: ChannelSecurity | undefined;
+}
+
+/**
+ * A transport over gRPC. Nothing is connected before it is used.
+ * @throws StreamHouseError `INVALID_ARGUMENT` (field `agents`) if there is no address, or one that is not `host:port`
+ */
+export function createGrpcTransport(
+  components: GrpcTransportComponents,
+  options: GrpcTransportOptions,
+): Transport {
+  if (options.addresses.length === 0) {
+    throw invalid("INVALID_ARGUMENT", "no agent address given: name at least one, as host:port", {
+      field: "agents",
+    });
+  }
+  for (const address of options.addresses) checkAddress(address);
+  return new GrpcTransport(components, options);
+}
+
+function checkAddress(address: string): void {
+  if (/^(\[[0-9a-fA-F:.%]+\]|[^:[\]\s/]+):\d{1,5}$/.test(address)) return;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `${JSON.stringify(String(address).slice(0, 80))} is not an agent's address: use host:port, for instance localhost:7070`,
+    { field: "agents" },
+  );
+}
+
+class GrpcTransport implements Transport {
+  readonly bootstrap: readonly string[];
+  readonly #components: GrpcTransportComponents;
+  readonly #options: GrpcTransportOptions;
+  readonly #connections = new Map<string, GrpcConnection>();
+  #closed = false;
+
+  constructor(components: GrpcTransportComponents, options: GrpcTransportOptions) {
+    this.bootstrap = [...new Set(options.addresses)];
+    this.#components = components;
+    this.#options = options;
+  }
+
+  connection(address: string): AgentConnection {
+    if (this.#closed) throw closed("this transport");
+    let connection = this.#connections.get(address);
+    if (connection === undefined) {
+      connection = new GrpcConnection(address, this.#components.clock, this.#options, () => {
+        this.#connections.delete(address);
+      });
+      this.#connections.set(address, connection);
+    }
+    return connection;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#connections.values()].map((it) => it.close()));
+  }
+}
