@@ -188,24 +188,32 @@ export class GrpcProduceChannel implements ProduceChannel {
       if (next === undefined) return;
       const frame = this.#frames.get(next.id);
       if (frame === undefined) continue;
-      this.#stream ??= this.#open();
+      const stream = this.#stream ?? this.#open();
+      if (stream === undefined) return;
       frame.handedOver = true;
       this.#writes++;
-      this.#stream.write(frame.writer, () => {
+      stream.write(frame.writer, () => {
         this.#writes--;
         this.#pump();
       });
     }
   }
 
-  #open(): ClientDuplexStream<GatherWriter, ProduceStreamResponse> {
-    const stream = this.#components
-      .client()
-      .makeBidiStreamRequest(
-        produceStreamMethod.path,
-        (writer: GatherWriter) => asBuffer(writer.finish()),
-        produceStreamMethod.decodeResponse,
-      );
+  #open(): ClientDuplexStream<GatherWriter, ProduceStreamResponse> | undefined {
+    let stream: ClientDuplexStream<GatherWriter, ProduceStreamResponse>;
+    try {
+      stream = this.#components
+        .client()
+        .makeBidiStreamRequest(
+          produceStreamMethod.path,
+          (writer: GatherWriter) => asBuffer(writer.finish()),
+          produceStreamMethod.decodeResponse,
+        );
+    } catch (error) {
+      this.#break(asStreamHouseError(error, produceStreamMethod.name));
+      return undefined;
+    }
+    this.#stream = stream;
     stream.on("data", (answer: ProduceStreamResponse) => this.#answered(answer));
     stream.on("error", (error: ServiceError) => {
       // Answers that came before the status may still lie in the stream's buffer; reading emits them.

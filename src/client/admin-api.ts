@@ -1,0 +1,159 @@
+/** What an admin client offers: its door, in types of their own. Implemented by `admin.ts`. */
+import type { StreamHouseError } from "../core/errors.ts";
+import type { Topic } from "../core/topic.ts";
+
+export interface AdminCallOptions {
+  /** Ends the call with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Time limit with all retries, ms. Default: the admin client's, 30,000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface CreateTopicOptions extends AdminCallOptions {
+  /** From 1 to 10,000; default 1. It can be raised later, which re-maps keys. */
+  readonly partitions?: number | undefined;
+  /** Records older than this (by append time) are deleted, ms. Default 0: never. */
+  readonly retentionMs?: number | undefined;
+}
+
+/** What is left out stays as it is. */
+export interface TopicChanges {
+  /** Cannot be lowered. Raising it re-maps keys to partitions. */
+  readonly partitions?: number | undefined;
+  /** Records older than this (by append time) are deleted, ms; 0: never. */
+  readonly retentionMs?: number | undefined;
+}
+
+export interface TopicDescription extends Topic {
+  readonly partitionList: readonly PartitionDescription[];
+}
+
+export interface PartitionDescription {
+  readonly partition: number;
+  /** First offset that can be read. */
+  readonly logStartOffset: number;
+  /** Next offset to be committed: everything below is readable. */
+  readonly highWatermark: number;
+  /** The agent run that holds the lease; its address is empty for an embedded agent. Undefined: nobody. */
+  readonly holder: { readonly runId: string; readonly address: string } | undefined;
+  readonly leaseEpoch: number;
+}
+
+export interface ClusterDescription {
+  /** The run of the agent that answered. */
+  readonly answeredByRunId: string;
+  readonly agents: readonly AgentDescription[];
+  readonly leases: readonly LeaseDescription[];
+}
+
+export interface AgentDescription {
+  readonly agentId: string;
+  readonly runId: string;
+  /** `host:port`; empty for an embedded agent without a gRPC server. */
+  readonly address: string;
+  /** When the run ends unless it renews itself, ms since 1970. */
+  readonly expiresAtMs: number;
+}
+
+export interface LeaseDescription {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly runId: string;
+  readonly epoch: number;
+}
+
+export interface GroupListing {
+  readonly group: string;
+  /** Live members. */
+  readonly members: number;
+  readonly epoch: number;
+}
+
+export interface GroupDescription {
+  readonly group: string;
+  readonly epoch: number;
+  readonly members: readonly MemberDescription[];
+  /** Every partition that the group has committed an offset for or that a member is assigned, in one snapshot. */
+  readonly lags: readonly PartitionLagDescription[];
+  /** When the snapshot was taken, ms since 1970. */
+  readonly asOfMs: number;
+}
+
+export interface MemberDescription {
+  readonly memberId: string;
+  readonly clientId: string;
+  readonly epoch: number;
+  readonly assigned: readonly {
+    readonly topicId: string;
+    readonly topic: string;
+    readonly partition: number;
+  }[];
+}
+
+export interface PartitionLagDescription {
+  readonly topicId: string;
+  readonly topic: string;
+  readonly partition: number;
+  /** Undefined if the group committed nothing here: its lag is then counted from the log start. */
+  readonly committedOffset: number | undefined;
+  readonly highWatermark: number;
+  readonly logStartOffset: number;
+  /** Records to read yet; never negative. */
+  readonly lagRecords: number;
+  /** Age of the batch that holds the first of them, s; 0 exactly when `lagRecords` is 0. */
+  readonly lagSeconds: number;
+  /** Records that were deleted before the group read them. */
+  readonly lostRecords: number;
+  /** Set if this partition's lag could not be determined. */
+  readonly error: StreamHouseError | undefined;
+}
+
+/** The log start, the high watermark, or the first record at or after a time (a Date, or ms since 1970). */
+export type OffsetPosition = "earliest" | "latest" | Date | number;
+
+export interface PartitionOffset {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+}
+
+export interface CommittedOffset {
+  readonly topicId: string;
+  readonly partition: number;
+  /** Offset of the next record to read. */
+  readonly offset: number;
+  /** What the committer noted with it. */
+  readonly metadata: string;
+  /** ms since 1970. */
+  readonly committedAtMs: number;
+}
+
+/**
+ * Every method rejects with `StreamHouseError`. Calls are retried within their time limit when that is safe: reads always, changes
+ * only when they were certainly not applied.
+ */
+export interface Admin {
+  /** @throws StreamHouseError `TOPIC_EXISTS`, `INVALID_TOPIC_NAME`, `INVALID_ARGUMENT` */
+  createTopic(name: string, options?: CreateTopicOptions): Promise<Topic>;
+  /** Deletes the topic and its records. @throws StreamHouseError `TOPIC_NOT_FOUND` */
+  deleteTopic(name: string, options?: AdminCallOptions): Promise<void>;
+  /** Every topic, by name. */
+  listTopics(options?: AdminCallOptions): Promise<readonly Topic[]>;
+  /** @throws StreamHouseError `TOPIC_NOT_FOUND` */
+  describeTopic(name: string, options?: AdminCallOptions): Promise<TopicDescription>;
+  /** @throws StreamHouseError `TOPIC_NOT_FOUND`, `INVALID_ARGUMENT` if the partition count would fall */
+  alterTopic(name: string, changes: TopicChanges, options?: AdminCallOptions): Promise<Topic>;
+  /** Agents and leases. */
+  describeCluster(options?: AdminCallOptions): Promise<ClusterDescription>;
+  listGroups(options?: AdminCallOptions): Promise<readonly GroupListing[]>;
+  /** Members, assignment and lag. */
+  describeGroup(group: string, options?: AdminCallOptions): Promise<GroupDescription>;
+  /** Offsets of every partition of a topic, by position or by time. @throws StreamHouseError `TOPIC_NOT_FOUND` */
+  offsets(
+    topic: string,
+    at: OffsetPosition,
+    options?: AdminCallOptions,
+  ): Promise<readonly PartitionOffset[]>;
+  /** What a group committed, for every partition it ever committed. */
+  committedOffsets(group: string, options?: AdminCallOptions): Promise<readonly CommittedOffset[]>;
+}

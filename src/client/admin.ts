@@ -1,0 +1,243 @@
+/**
+ * Topics, groups and the cluster, for programs and for the command line: friendly types over the agent's calls, asked of any agent and
+ * asked again where that is safe. Made by `connect()` as `house.admin`.
+ */
+import { type Clock, sleep } from "../core/clock.ts";
+import { asStreamHouseError, invalid, StreamHouseError } from "../core/errors.ts";
+import type { RandomBytes } from "../core/ids.ts";
+import { backoffMs } from "../core/retry.ts";
+import { checkTopicName, type Topic } from "../core/topic.ts";
+import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
+import { fromErrorDetail } from "../rpc/status.ts";
+import type {
+  Admin,
+  AdminCallOptions,
+  ClusterDescription,
+  CommittedOffset,
+  CreateTopicOptions,
+  GroupDescription,
+  GroupListing,
+  OffsetPosition,
+  PartitionOffset,
+  TopicChanges,
+  TopicDescription,
+} from "./admin-api.ts";
+import type { Cluster } from "./cluster.ts";
+import { topicOf } from "./topic-message.ts";
+
+export interface AdminComponents {
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+}
+
+export interface AdminOptions {
+  /** Time limit of a call with all its retries, ms. Default 30,000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** The admin client of a cluster. It holds nothing: there is nothing to close. */
+export function createAdmin(
+  cluster: Cluster,
+  components: AdminComponents,
+  options: AdminOptions = {},
+): Admin {
+  return new ClusterAdmin(cluster, components, options.timeoutMs ?? 30_000);
+}
+
+const BACKOFF = { baseMs: 100, maxMs: 2_000 };
+
+/** What may be asked again: everything, or only what was certainly not applied. */
+type Retry = "always" | "if-not-applied";
+
+class ClusterAdmin implements Admin {
+  readonly #cluster: Cluster;
+  readonly #clock: Clock;
+  readonly #random: RandomBytes;
+  readonly #timeoutMs: number;
+
+  constructor(cluster: Cluster, components: AdminComponents, timeoutMs: number) {
+    this.#cluster = cluster;
+    this.#clock = components.clock;
+    this.#random = components.random;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  async createTopic(name: string, options: CreateTopicOptions = {}): Promise<Topic> {
+    checkTopicName(name);
+    const request = {
+      name,
+      partitions: wholeNumber("partitions", options.partitions ?? 1, 1),
+      retentionMs: wholeNumber("retentionMs", options.retentionMs ?? 0, 0),
+    };
+    // A second try after an unknown outcome could be told that the topic exists, by its own first try.
+    const answer = await this.#ask(options, "if-not-applied", (api, call) =>
+      api.createTopic(request, call),
+    );
+    return topicOf(answer.topic);
+  }
+
+  async deleteTopic(name: string, options: AdminCallOptions = {}): Promise<void> {
+    // A second try after an unknown outcome could delete a topic that somebody made anew under the name.
+    await this.#ask(options, "if-not-applied", (api, call) => api.deleteTopic({ name }, call));
+  }
+
+  async listTopics(options: AdminCallOptions = {}): Promise<readonly Topic[]> {
+    const answer = await this.#ask(options, "always", (api, call) => api.listTopics({}, call));
+    return answer.topics.map(topicOf);
+  }
+
+  async describeTopic(name: string, options: AdminCallOptions = {}): Promise<TopicDescription> {
+    const answer = await this.#ask(options, "always", (api, call) =>
+      api.describeTopic({ name, topicId: "" }, call),
+    );
+    return {
+      ...topicOf(answer.topic),
+      partitionList: answer.partitions.map((it) => ({
+        partition: it.partition,
+        logStartOffset: it.logStartOffset,
+        highWatermark: it.highWatermark,
+        holder:
+          it.holderRunId === "" ? undefined : { runId: it.holderRunId, address: it.holderAddress },
+        leaseEpoch: it.leaseEpoch,
+      })),
+    };
+  }
+
+  async alterTopic(
+    name: string,
+    changes: TopicChanges,
+    options: AdminCallOptions = {},
+  ): Promise<Topic> {
+    const { partitions, retentionMs } = changes;
+    const request = {
+      name,
+      partitions: partitions === undefined ? undefined : wholeNumber("partitions", partitions, 1),
+      retentionMs:
+        retentionMs === undefined ? undefined : wholeNumber("retentionMs", retentionMs, 0),
+    };
+    // It sets values, so twice is as good as once.
+    const answer = await this.#ask(options, "always", (api, call) => api.alterTopic(request, call));
+    return topicOf(answer.topic);
+  }
+
+  async describeCluster(options: AdminCallOptions = {}): Promise<ClusterDescription> {
+    const answer = await this.#ask(options, "always", (api, call) => api.describeCluster({}, call));
+    return { answeredByRunId: answer.runId, agents: answer.agents, leases: answer.leases };
+  }
+
+  async listGroups(options: AdminCallOptions = {}): Promise<readonly GroupListing[]> {
+    const answer = await this.#ask(options, "always", (api, call) => api.listGroups({}, call));
+    return answer.groups.map(({ group, members, groupEpoch }) => ({
+      group,
+      members,
+      epoch: groupEpoch,
+    }));
+  }
+
+  async describeGroup(group: string, options: AdminCallOptions = {}): Promise<GroupDescription> {
+    const answer = await this.#ask(options, "always", (api, call) =>
+      api.describeGroup({ group }, call),
+    );
+    return {
+      group: answer.group,
+      epoch: answer.groupEpoch,
+      members: answer.members.map((it) => ({
+        memberId: it.memberId,
+        clientId: it.clientId,
+        epoch: it.memberEpoch,
+        assigned: it.assigned,
+      })),
+      lags: answer.lags.map(({ committedOffset, error, ...lag }) => ({
+        ...lag,
+        committedOffset: committedOffset < 0 ? undefined : committedOffset,
+        error: error === undefined ? undefined : fromErrorDetail(error),
+      })),
+      asOfMs: answer.asOfMs,
+    };
+  }
+
+  async offsets(
+    topic: string,
+    at: OffsetPosition,
+    options: AdminCallOptions = {},
+  ): Promise<readonly PartitionOffset[]> {
+    const timestampMs = timestampOf(at);
+    const { id, partitions } = await this.#topic(topic, options);
+    const wanted = Array.from({ length: partitions }, (_, partition) => ({
+      ...{ topicId: id, partition, timestampMs },
+    }));
+    const answer = await this.#ask(options, "always", (api, call) =>
+      api.listOffsets({ partitions: wanted }, call),
+    );
+    return answer.offsets.map(({ partition, offset, error }) => {
+      if (error !== undefined) throw fromErrorDetail(error);
+      return { topic, partition, offset };
+    });
+  }
+
+  async committedOffsets(
+    group: string,
+    options: AdminCallOptions = {},
+  ): Promise<readonly CommittedOffset[]> {
+    const answer = await this.#ask(options, "always", (api, call) =>
+      api.fetchOffsets({ group, partitions: [] }, call),
+    );
+    return answer.offsets;
+  }
+
+  /** Fresh: what an administrator sees is never from a cache. */
+  async #topic(name: string, options: AdminCallOptions): Promise<Topic> {
+    return this.#cluster.topic(name, { fresh: true, signal: options.signal });
+  }
+
+  /** Asks some agent, again with growing pauses while time is left and the failure allows it. */
+  async #ask<T>(
+    options: AdminCallOptions,
+    retry: Retry,
+    ask: (api: AgentApi, call: CallContext) => Promise<T>,
+  ): Promise<T> {
+    const { signal } = options;
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    const deadline = this.#clock.monotonic() + timeoutMs;
+    for (let attempt = 1; ; attempt++) {
+      const left = Math.max(1, Math.ceil(deadline - this.#clock.monotonic()));
+      try {
+        const agent = await this.#cluster.any(signal);
+        return await ask(agent.api, { timeoutMs: left, signal });
+      } catch (thrown) {
+        const error = asStreamHouseError(thrown, "the admin call");
+        // About no partition: the agent that `any()` answered.
+        this.#cluster.note("", -1, error);
+        const again = error.retriable && (retry === "always" || error.outcome === "none");
+        const pause = Math.max(backoffMs(BACKOFF, attempt, this.#random), error.retryAfterMs ?? 0);
+        if (!again || this.#clock.monotonic() + pause >= deadline) throw error;
+        await sleep(this.#clock, pause, signal).catch((reason: unknown) => {
+          throw abortedWhileWaiting(error, reason);
+        });
+      }
+    }
+  }
+}
+
+function wholeNumber(field: string, value: number, least: number): number {
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw invalid("INVALID_ARGUMENT", `${field} is ${value}: use a whole number from ${least} up`, {
+    field,
+  });
+}
+
+function timestampOf(at: OffsetPosition): number {
+  if (at === "latest") return -1;
+  if (at === "earliest") return -2;
+  return wholeNumber("timestamp", at instanceof Date ? at.getTime() : at, 0);
+}
+
+function abortedWhileWaiting(last: StreamHouseError, cause: unknown): StreamHouseError {
+  return new StreamHouseError({
+    code: "ABORTED",
+    kind: "closed",
+    outcome: last.outcome,
+    message: `aborted while waiting to ask again after: ${last.message}`,
+    cause,
+  });
+}
