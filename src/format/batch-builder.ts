@@ -1,6 +1,7 @@
 /**
- * Encodes records into one Kafka RecordBatch v2, straight into the buffer that is sent. Called by the producer's
- * accumulator, one builder for each open batch. Knows nothing of topics, time or networks.
+ * Encodes records into one Kafka RecordBatch v2, straight into the buffer that is sent. Called by
+ * the producer's accumulator, one builder for each open batch. Knows nothing of topics, time or
+ * networks.
  */
 import { invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -38,6 +39,8 @@ export const NO_PRODUCER: ProducerStamp = { producerId: -1, producerEpoch: -1, b
 
 const BYTES_INITIAL = 16_384;
 const MAGIC = 2;
+/** The year 144,683: beyond it the zigzag of a difference would leave the exact numbers. */
+const TIMESTAMP_MAX = 2 ** 52 - 1;
 
 export class RecordBatchBuilder {
   readonly #compression: Compression;
@@ -67,16 +70,18 @@ export class RecordBatchBuilder {
   }
 
   /**
-   * Adds a record and answers its encoded size in bytes, or undefined when the batch has no room left for it (seal this one and
-   * begin another; the builder is unchanged). The first record always fits.
-   * @throws StreamHouseError `RECORD_TOO_LARGE` naming the limit; `INVALID_ARGUMENT` for a key, value, header or
-   * timestamp of a wrong type or over its limit
+   * Adds a record and answers its encoded size in bytes, or undefined when the batch has no room
+   * left for it (seal this one and begin another; the builder is unchanged). The first record
+   * always fits.
+   * @throws StreamHouseError `RECORD_TOO_LARGE` naming the limit; `INVALID_ARGUMENT` for a key,
+   * value, header or timestamp of a wrong type or over its limit
    */
   append(record: BatchRecord): number | undefined {
     if (this.#sealed) throw sealedAlready();
     checkTimestamp(record.timestamp);
     if (this.#count === limits.recordsPerBatchMax) return undefined;
-    // Strings are measured as if every character took three bytes; only near a limit it is worth to count.
+    // Strings are measured as if every character took three bytes; only near a limit it is worth to
+    // count.
     let size = recordBytesBound(record);
     if (size > limits.recordBytesMax || size > this.#bytesMax - this.#at) {
       size = recordBytesExact(record, record.timestamp - this.#base(record), this.#count);
@@ -88,8 +93,9 @@ export class RecordBatchBuilder {
   }
 
   /**
-   * Finishes the batch: base offset 0, CRC set. Without compression it answers at once with a view of the builder's own
-   * buffer (nothing is copied); with compression a promise. The builder cannot be used again.
+   * Finishes the batch: base offset 0, CRC set. Without compression it answers at once with a view
+   * of the builder's own buffer (nothing is copied); with compression a promise. The builder cannot
+   * be used again.
    * @throws StreamHouseError `INTERNAL` if it holds no record or was sealed before
    */
   seal(stamp: ProducerStamp): Uint8Array | Promise<Uint8Array> {
@@ -148,8 +154,8 @@ export class RecordBatchBuilder {
 }
 
 /**
- * Rewrites the producer's mark of a sealed batch in place and its CRC with it. Not while the bytes are on
- * their way.
+ * Rewrites the producer's mark of a sealed batch in place and its CRC with it. Not while the bytes
+ * are on their way.
  */
 export function restampProducer(bytes: Uint8Array, stamp: ProducerStamp): void {
   writeInt64(bytes, 43, stamp.producerId);
@@ -159,7 +165,7 @@ export function restampProducer(bytes: Uint8Array, stamp: ProducerStamp): void {
 }
 
 function checkTimestamp(timestamp: number): void {
-  if (Number.isSafeInteger(timestamp) && timestamp >= 0) return;
+  if (Number.isInteger(timestamp) && timestamp >= 0 && timestamp <= TIMESTAMP_MAX) return;
   throw invalid(
     "INVALID_ARGUMENT",
     `record timestamp ${timestamp} is not valid: use whole milliseconds since 1970`,

@@ -1,6 +1,7 @@
 /**
- * The door: whether bytes that a client sent are one record batch that may enter the log. Looks at header and
- * checksum only; records are never decoded here. Called by the agent's append gate for every batch.
+ * The door: whether bytes that a client sent are one record batch that may enter the log. Looks at
+ * header and checksum only; records are never decoded here. Called by the agent's append gate for
+ * every batch.
  */
 import { invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -25,8 +26,8 @@ const CONTROL = 0x20;
 const KNOWN_ATTRIBUTES = 0x07 | LOG_APPEND_TIME | TRANSACTIONAL | CONTROL;
 
 /**
- * Checks that `bytes` are exactly one acceptable batch and answers its header. Every refusal has kind `invalid`, or
- * `corrupt` where the bytes are damaged.
+ * Checks that `bytes` are exactly one acceptable batch and answers its header. Every refusal has
+ * kind `invalid`, or `corrupt` where the bytes are damaged.
  * @throws StreamHouseError `CORRUPT_BATCH`, `UNSUPPORTED_MAGIC`, `UNSUPPORTED_COMPRESSION`,
  * `UNSUPPORTED_ATTRIBUTES`, `TIMESTAMP_OUT_OF_BOUNDS`, `BATCH_TOO_LARGE`
  */

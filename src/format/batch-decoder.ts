@@ -1,11 +1,13 @@
 /**
- * Decodes the records of a Kafka RecordBatch v2. Keys, values and header values are views into the batch (or into
- * the decompressed records): nothing is copied. Called by the consumer's fetch loop. Trusts nothing: every length is
- * checked against the record that it stands in.
+ * Decodes the records of a Kafka RecordBatch v2. Keys, values and header values are views into the
+ * batch (or into the decompressed records): nothing is copied. Called by the consumer's fetch loop.
+ * Trusts nothing: every length is checked against the record that it stands in.
  *
- * A record (https://kafka.apache.org/documentation/#record), all numbers zigzag varints but the attributes:
- * `length | attributes (1 byte, unused) | timestampDelta | offsetDelta | keyLength | key | valueLength | value |
- * headerCount | (nameLength | name | valueLength | value)*`; a length of -1 stands for null.
+ * A record (https://kafka.apache.org/documentation/#record), all numbers zigzag varints but the
+ * attributes:
+ * `length | attributes (1 byte, unused) | timestampDelta | offsetDelta | keyLength | key |
+ * valueLength | value | headerCount | (nameLength | name | valueLength | value)*`; a length of -1
+ * stands for null.
  */
 import { StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -25,7 +27,9 @@ export interface DecodedRecord {
   readonly headers: readonly RecordHeader[];
 }
 
-/** Makes what the caller wants from one record, so that no object is made only to be copied from. */
+/**
+ * Makes what the caller wants from one record, so that no object is made only to be copied from.
+ */
 export type MakeRecord<T> = (
   offset: number,
   timestamp: number,
@@ -60,9 +64,11 @@ const NO_HEADERS: readonly RecordHeader[] = Object.freeze([]);
 const utf8 = new TextDecoder();
 
 /**
- * All records of one batch, in order. An uncompressed batch is decoded at once, a compressed one behind a promise.
- * @throws StreamHouseError `CORRUPT_BATCH` (kind `corrupt`) if the CRC, a length, an offset or the count is wrong; the
- * message names neither topic nor partition, the caller adds them. What `make` throws goes through.
+ * All records of one batch, in order. An uncompressed batch is decoded at once, a compressed one
+ * behind a promise.
+ * @throws StreamHouseError `CORRUPT_BATCH` (kind `corrupt`) if the CRC, a length, an offset or the
+ * count is wrong; the message names neither topic nor partition, the caller adds them. What `make`
+ * throws goes through.
  */
 export function decodeBatch<T>(
   bytes: Uint8Array,
@@ -128,7 +134,10 @@ function decodeRecords<T>(
   return records;
 }
 
-/** The decoder allocates by the count, so a count that the bytes cannot hold is refused before anything else. */
+/**
+ * The decoder allocates by the count, so a count that the bytes cannot hold is refused before
+ * anything else.
+ */
 function checkCount(header: BatchHeader, available: number): void {
   const { recordCount } = header;
   if (recordCount > limits.recordsPerBatchMax || recordCount * RECORD_BYTES_MIN > available) {

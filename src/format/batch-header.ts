@@ -1,6 +1,7 @@
 /**
- * The 61 bytes at the start of every Kafka RecordBatch v2: read, stamp, walk. Never looks at the records behind
- * them. Used by the agent for each batch that comes in and by consumers for each that comes out.
+ * The 61 bytes at the start of every Kafka RecordBatch v2: read, stamp, walk. Never looks at the
+ * records behind them. Used by the agent for each batch that comes in and by consumers for each
+ * that comes out.
  *
  * Layout (https://kafka.apache.org/documentation/#recordbatch), most significant byte first:
  * ```
@@ -59,7 +60,8 @@ export interface BatchHeader {
 }
 
 /**
- * Decodes the header at `at`. Checks what decoding needs: length, magic, codec, int64s below 2^53, a count that is not negative.
+ * Decodes the header at `at`. Checks what decoding needs: length, magic, codec, int64s below 2^53,
+ * a count that is not negative.
  * @throws StreamHouseError `CORRUPT_BATCH`, `UNSUPPORTED_MAGIC`, `UNSUPPORTED_COMPRESSION`
  */
 export function readBatchHeader(bytes: Uint8Array, at = 0): BatchHeader {
@@ -118,7 +120,8 @@ export interface BatchView {
 
 /**
  * Walks batches that lie one behind the other. The CRCs are not checked.
- * @throws StreamHouseError `CORRUPT_BATCH` where the bytes end within a batch, and as `readBatchHeader`
+ * @throws StreamHouseError `CORRUPT_BATCH` where the bytes end within a batch, and as
+ * `readBatchHeader`
  */
 export function* splitBatches(bytes: Uint8Array): Generator<BatchView, void, undefined> {
   let at = 0;

@@ -1,6 +1,7 @@
 /**
- * Fixed-width integers, most significant byte first, as Kafka's batches and our chunks have them. Callers have checked
- * that the bytes are there. Never uses BigInt: int64s are two halves, exact below 2^53.
+ * Fixed-width integers, most significant byte first, as Kafka's batches and our chunks have them.
+ * Callers have checked that the bytes are there. Never uses BigInt: int64s are two halves, exact
+ * below 2^53.
  */
 
 const TWO_32 = 0x1_0000_0000;

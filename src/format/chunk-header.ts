@@ -1,6 +1,7 @@
 /**
- * The start of a chunk (layout: `chunk.ts`), which says how long it is, whose it is, and under which lease epochs it was
- * written. It has a checksum of its own, so that a scan can trust the length before it has the rest.
+ * The start of a chunk (layout: `chunk.ts`), which says how long it is, whose it is, and under
+ * which lease epochs it was written. It has a checksum of its own, so that a scan can trust the
+ * length before it has the rest.
  */
 import { StreamHouseError } from "../core/errors.ts";
 import { readInt64, readUint32, writeInt32, writeInt64 } from "./big-endian.ts";

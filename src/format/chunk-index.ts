@@ -1,6 +1,6 @@
 /**
- * The packed index of a chunk: about 24 bytes a partition. The chunk carries it, and the metadata store keeps the same
- * blob with the flush. Called by the chunk's codec and by the metadata stores.
+ * The packed index of a chunk: about 24 bytes a partition. The chunk carries it, and the metadata
+ * store keeps the same blob with the flush. Called by the chunk's codec and by the metadata stores.
  *
  * Layout, all numbers varints unless said otherwise (zigzag where they can fall below zero):
  * ```
@@ -26,7 +26,10 @@ import { invalid, StreamHouseError } from "../core/errors.ts";
 import { uuidFromBytes, uuidToBytes } from "../core/ids.ts";
 import { VarintReader, writeVarint, writeZigzag } from "./varint.ts";
 
-/** One partition's share of a chunk: what the chunk's own index and the metadata's packed index blob both hold. */
+/**
+ * One partition's share of a chunk: what the chunk's own index and the metadata's packed index blob
+ * both hold.
+ */
 export interface ChunkIndexEntry {
   readonly topicId: string;
   readonly partition: number;
@@ -38,8 +41,8 @@ export interface ChunkIndexEntry {
   readonly baseOffset: number;
   readonly recordCount: number;
   /**
-   * Smallest base timestamp (a batch's first record) and largest maximum timestamp of the share's batch
-   * headers, ms since 1970. Records are never decoded for it.
+   * Smallest base timestamp (a batch's first record) and largest maximum timestamp of the share's
+   * batch headers, ms since 1970. Records are never decoded for it.
    */
   readonly minTimestamp: number;
   readonly maxTimestamp: number;

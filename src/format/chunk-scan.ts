@@ -1,21 +1,25 @@
 /**
- * Walks the chunks of a segment forward and says where they end. Called by recovery at start-up, with the bytes of one
- * segment (a folder's file is rolled at 64 MiB). Must never take bytes inside a record for a chunk: a value
- * can hold anything, also somebody's copy of a segment.
+ * Walks the chunks of a segment forward and says where they end. Called by recovery at start-up,
+ * with the bytes of one segment (a folder's file is rolled at 64 MiB). Must never take bytes inside
+ * a record for a chunk: a value can hold anything, also somebody's copy of a segment.
  */
 import { type BrokenChunk, type DecodedChunk, readChunk } from "./chunk.ts";
 import { CHUNK_MAGIC } from "./chunk-header.ts";
 
-/** Chunk-like headers that are looked at behind a damaged one: records made to look like chunks cost no more. */
+/**
+ * Chunk-like headers that are looked at behind a damaged one: records made to look like chunks cost
+ * no more.
+ */
 const CANDIDATES_MAX = 100;
 
 /**
  * What stands at a position:
  * `chunk` a complete chunk with right checksums ·
- * `torn` from here to the end nothing is a complete chunk: the rest of a write that was cut off (to be ignored, unless metadata
- * says that bytes from here on were committed: then they are damaged) ·
- * `corrupt` damaged bytes with a complete chunk after them. Where the damaged chunk's header is sound the scan goes on
- * at `next`, its end; where it is not, `next` is only where a complete chunk *may* begin, and the scan stops: go on with
+ * `torn` from here to the end nothing is a complete chunk: the rest of a write that was cut off (to
+ * be ignored, unless metadata says that bytes from here on were committed: then they are damaged) ·
+ * `corrupt` damaged bytes with a complete chunk after them. Where the damaged chunk's header is
+ * sound the scan goes on at `next`, its end; where it is not, `next` is only where a complete chunk
+ * *may* begin, and the scan stops: go on with
  * `scanChunks(bytes, next)` if metadata knows a chunk there.
  */
 export type ScanStep =

@@ -1,6 +1,6 @@
 /**
- * A chunk is one flush of one agent run, self-describing and scannable forward. Written by the agent's flusher, read by
- * recovery; a share's batches are read by (location, entry) alone.
+ * A chunk is one flush of one agent run, self-describing and scannable forward. Written by the
+ * agent's flusher, read by recovery; a share's batches are read by (location, entry) alone.
  *
  * Layout, most significant byte first, positions from the chunk's start:
  * ```
@@ -87,7 +87,8 @@ export interface DecodedChunk {
 
 /**
  * Lays a chunk out. Batches are not copied and not looked into beyond their headers.
- * @throws StreamHouseError `INTERNAL` if a share is empty, or its batches are not contiguous from its base offset
+ * @throws StreamHouseError `INTERNAL` if a share is empty, or its batches are not contiguous from
+ * its base offset
  */
 export function encodeChunk(input: ChunkInput): EncodedChunk {
   const runId = runIdBytes(input.runId);

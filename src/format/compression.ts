@@ -1,6 +1,7 @@
 /**
- * The codecs of record batches: none, gzip and zstd, by `node:zlib`, which all three runtimes have (zstd from Node 22.15). Work
- * is done on the runtime's own threads. Must never give out more bytes than the caller's limit.
+ * The codecs of record batches: none, gzip and zstd, by `node:zlib`, which all three runtimes have
+ * (zstd from Node 22.15). Work is done on the runtime's own threads. Must never give out more bytes
+ * than the caller's limit.
  */
 import {
   constants,

@@ -1,8 +1,9 @@
 /**
- * CRC-32C (Castagnoli, reflected polynomial 0x82F63B78; RFC 3720 appendix B.4). `@node-rs/crc32` does 5 GB/s where it can be
- * loaded, the table code below 0.9 everywhere else. This is the one gate for that native module: it is loaded by
- * `createRequire`, synchronously, and any failure (no binary for the platform, no permission, a module that came
- * over https and so has no folder to look in) means the table code. Never asynchronous.
+ * CRC-32C (Castagnoli, reflected polynomial 0x82F63B78; RFC 3720 appendix B.4). `@node-rs/crc32`
+ * does 5 GB/s where it can be loaded, the table code below 0.9 everywhere else. This is the one
+ * gate for that native module: it is loaded by `createRequire`, synchronously, and any failure (no
+ * binary for the platform, no permission, a module that came over https and so has no folder to
+ * look in) means the table code. Never asynchronous.
  */
 import { createRequire } from "node:module";
 
@@ -73,6 +74,8 @@ const native = loadNative();
 /** Which code `crc32c` runs: for benchmarks and start-up logs. */
 export const crc32cImplementation: "native" | "table" = native === undefined ? "table" : "native";
 
-/** The checksum of `bytes`, or with `previous` of what `previous` was made of followed by `bytes`. */
+/**
+ * The checksum of `bytes`, or with `previous` of what `previous` was made of followed by `bytes`.
+ */
 export const crc32c: (bytes: Uint8Array, previous?: number) => number =
   native ?? createTableCrc32c();

@@ -6,8 +6,8 @@
  * | flush segment | `<prefix>/segments/<yyyy-mm-dd>/<runId>-<flushSequence12>.seg` |
  * | merged segment | `<prefix>/topics/<topicId>/<partition>/<base20>-<end20>-<ulid>.seg` |
  *
- * Numbers with a width are padded with zeros, so that listing is in their order. Days are UTC. An empty prefix
- * leaves out the first slash.
+ * Numbers with a width are padded with zeros, so that listing is in their order. Days are UTC. An
+ * empty prefix leaves out the first slash.
  */
 import { invalid } from "../core/errors.ts";
 
@@ -34,7 +34,8 @@ const MERGED = /^([0-9a-f-]{36})\/(\d{1,9})\/(\d{20})-(\d{20})-([0-9A-Z]{26})\.s
 
 /**
  * Key of the segment whose first chunk is flush `flushSequence` of the run.
- * @throws StreamHouseError `INVALID_ARGUMENT` if the run id holds anything but letters, digits, `-` and `_`
+ * @throws StreamHouseError `INVALID_ARGUMENT` if the run id holds anything but letters, digits, `-`
+ * and `_`
  */
 export function segmentKey(
   prefix: string,

@@ -1,6 +1,7 @@
 /**
- * Measures and writes one record of a RecordBatch v2 (layout: `batch-decoder.ts`). Text goes straight into the
- * batch's buffer; nothing is allocated for it. Called by the batch builder alone, which has made room.
+ * Measures and writes one record of a RecordBatch v2 (layout: `batch-decoder.ts`). Text goes
+ * straight into the batch's buffer; nothing is allocated for it. Called by the batch builder alone,
+ * which has made room.
  */
 import { invalid, type StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -17,19 +18,26 @@ export interface BatchRecord {
 
 type Field = BytesLike | null | undefined;
 
-/** Length (4 bytes below 128 MiB), attributes, timestamp delta (8), offset delta (3), two lengths, header count. */
+/**
+ * Length (4 bytes below 128 MiB), attributes, timestamp delta (8), offset delta (3), two lengths,
+ * header count.
+ */
 const FRAMING_BOUND = 4 + 1 + 8 + 3 + 4 + 4 + 2;
 
 /** Below this length a plain loop over ASCII beats the call into the runtime's encoder. */
 const SHORT_TEXT = 24;
 
-/** A record may reach this far beyond its end while it is written: its length is guessed, then the rest moves. */
+/**
+ * A record may reach this far beyond its end while it is written: its length is guessed, then the
+ * rest moves.
+ */
 export const RECORD_SLACK = 4;
 
 const encoder = new TextEncoder();
 
 /**
- * An upper bound of a record's encoded size that does not look into strings. Checks types and header limits on the way.
+ * An upper bound of a record's encoded size that does not look into strings. Checks types and
+ * header limits on the way.
  * @throws StreamHouseError `INVALID_ARGUMENT`
  */
 export function recordBytesBound(record: BatchRecord): number {
@@ -55,7 +63,10 @@ export function recordBytesExact(
   return zigzagSize(body) + body;
 }
 
-/** Writes the record at `at` and answers the next position. The caller has made room and checked the types. */
+/**
+ * Writes the record at `at` and answers the next position. The caller has made room and checked the
+ * types.
+ */
 export function writeRecord(
   bytes: Uint8Array,
   at: number,
@@ -77,8 +88,8 @@ export function writeRecord(
 }
 
 /**
- * Writes the length of what stands from `contentAt` to `end` at `at`, moving the content where the gap left for
- * the length was a wrong guess. Answers the content's new end.
+ * Writes the length of what stands from `contentAt` to `end` at `at`, moving the content where the
+ * gap left for the length was a wrong guess. Answers the content's new end.
  */
 function writeLength(bytes: Uint8Array, at: number, contentAt: number, end: number): number {
   const length = end - contentAt;
@@ -182,7 +193,10 @@ function fieldExact(field: Field): number {
   return zigzagSize(length) + length;
 }
 
-/** Bytes of a string as UTF-8; a lone surrogate becomes U+FFFD, three bytes, as the runtime's encoder has it. */
+/**
+ * Bytes of a string as UTF-8; a lone surrogate becomes U+FFFD, three bytes, as the runtime's
+ * encoder has it.
+ */
 function textSize(text: string): number {
   let size = text.length;
   for (let i = 0; i < text.length; i++) {

@@ -1,6 +1,7 @@
 /**
- * Zigzag varints and varlongs as in Kafka's records, and plain varints for the chunk's index, for whole numbers up to 2^53.
- * Never allocates, never uses BigInt. Used by the record-batch rooms and by the chunk rooms.
+ * Zigzag varints and varlongs as in Kafka's records, and plain varints for the chunk's index, for
+ * whole numbers up to 2^53. Never allocates, never uses BigInt. Used by the record-batch rooms and
+ * by the chunk rooms.
  * https://kafka.apache.org/documentation/#messageformat
  * https://protobuf.dev/programming-guides/encoding/#signed-ints
  */
@@ -20,7 +21,9 @@ export function varintSize(value: number): number {
   return size;
 }
 
-/** Writes a plain (unsigned) varint at `at` and answers the next position. The caller has made room. */
+/**
+ * Writes a plain (unsigned) varint at `at` and answers the next position. The caller has made room.
+ */
 export function writeVarint(bytes: Uint8Array, at: number, value: number): number {
   let rest = value;
   let next = at;
@@ -42,8 +45,9 @@ export function zigzagSize(value: number): number {
 }
 
 /**
- * Writes a whole number as Kafka's varint or varlong (they differ only in range) at `at` and answers the next
- * position. Exact from -2^52 to 2^52 - 1, which holds every timestamp, delta and length.
+ * Writes a whole number as Kafka's varint or varlong (they differ only in range) at `at` and
+ * answers the next position. Exact from -2^52 to 2^52 - 1, which holds every timestamp, delta and
+ * length.
  */
 export function writeZigzag(bytes: Uint8Array, at: number, value: number): number {
   return writeVarint(bytes, at, zigzag(value));

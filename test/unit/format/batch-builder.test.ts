@@ -67,7 +67,7 @@ describe("record batch builder", () => {
       await fc.assert(
         fc.asyncProperty(fc.array(anyRecord, { minLength: 1, maxLength: 20 }), async (records) => {
           const bytes = await batchOf(records, compression);
-          checkBatch(bytes, { nowMs: NOW, timestampFutureMsMax: 2 ** 47 });
+          checkBatch(bytes, { nowMs: NOW, timestampFutureMsMax: 2 ** 53 });
           const expected = records.map((record, i) => ({
             offset: i,
             timestamp: record.timestamp,
@@ -224,6 +224,7 @@ describe("record batch builder", () => {
       [{ value: "v", headers: Array(1_001).fill(["a", "b"]), timestamp: NOW }, "headers"],
       [{ value: "v", timestamp: -1 }, "timestamp"],
       [{ value: "v", timestamp: 1.5 }, "timestamp"],
+      [{ value: "v", timestamp: 2 ** 52 }, "timestamp"],
       [{ value: "v", timestamp: Number.NaN }, "timestamp"],
     ];
     for (const [record, field] of cases) {

@@ -1,4 +1,6 @@
-/** Our record batches against the encoder and decoder of another Kafka client, kafkajs, both ways. */
+/**
+ * Our record batches against the encoder and decoder of another Kafka client, kafkajs, both ways.
+ */
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { describe, it } from "node:test";
@@ -48,7 +50,10 @@ const record = fc.record({
 
 const records = fc.array(record, { minLength: 1, maxLength: 20 });
 
-/** What both sides must have understood; header order is kafkajs's own where names look like integers. */
+/**
+ * What both sides must have understood; header order is kafkajs's own where names look like
+ * integers.
+ */
 function plain(record: BatchRecord, offset: number): object {
   const headers = (record.headers ?? []) as readonly (readonly [string, string | Uint8Array])[];
   return {
