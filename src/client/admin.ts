@@ -83,7 +83,7 @@ class ClusterAdmin implements Admin {
 
   async listTopics(options: AdminCallOptions = {}): Promise<readonly Topic[]> {
     const answer = await this.#ask(options, "always", (api, call) => api.listTopics({}, call));
-    return answer.topics.map(topicOf);
+    return answer.topics.map(topicOf).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   async describeTopic(name: string, options: AdminCallOptions = {}): Promise<TopicDescription> {

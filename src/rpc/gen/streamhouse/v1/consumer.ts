@@ -14,7 +14,10 @@ export interface FetchRequest {
   /** 0 answers at once. */
   maxWaitMs: number;
   minBytes: number;
-  /** Limit of batch bytes in the whole answer; 0 stands for 8 MiB, which is also the most. The first batch is sent whatever its size. */
+  /**
+   * Limit of batch bytes in the whole answer; 0 stands for 8 MiB, which is also the most. The first batch is sent whatever its size.
+   * The whole answer stays below the message limit of 8 MiB + 64 KiB: with many partitions asked for, fewer batch bytes fit.
+   */
   maxBytes: number;
   /** Set by a group's member: a stale member's fetch is refused with ABORTED. */
   group: string;

@@ -16,21 +16,28 @@ import { Any } from "../../google/protobuf/any.ts";
  * accepted `Produce` carries it in its `BatchResult.error`.
  *
  *   gRPC status          | kind        | when
- *   INVALID_ARGUMENT     | invalid     | bad input; `field` names it
+ *   INVALID_ARGUMENT     | invalid     | bad input; `field` names it. Also bytes that are not the method's message
  *   NOT_FOUND            | invalid     | unknown topic, or an id of a topic that was deleted
  *   ALREADY_EXISTS       | conflict    | the topic exists
  *   OUT_OF_RANGE         | invalid     | the offset is below the log start (or can never exist)
- *   FAILED_PRECONDITION  | unavailable | this agent does not hold the partition's lease: `holder_address` does
+ *   FAILED_PRECONDITION  | unavailable | this agent does not hold the partition's lease: `holder_address` does; or a
+ *                        |             | batch does not follow the producer's previous one (SEQUENCE_GAP, UNKNOWN_PRODUCER)
+ *                        | conflict    | a commit without membership while the group has live members (GROUP_BUSY)
  *   ABORTED              | fenced      | a newer producer epoch, group epoch or agent run exists
  *   RESOURCE_EXHAUSTED   | unavailable | over a limit for now: try again after `retry_after_ms`
  *   UNAVAILABLE          | unavailable | object store or metadata out of reach, or the agent is draining
+ *   DEADLINE_EXCEEDED    | unavailable | no answer within the caller's time limit
+ *   UNIMPLEMENTED        | invalid     | the agent does not know the method, or not in this mode
  *   DATA_LOSS            | corrupt     | stored bytes do not match their checksum
  *   INTERNAL             | internal    | a defect of the agent
+ *
+ * A few statuses come from the gRPC layers and have no details: RESOURCE_EXHAUSTED for a message over 8 MiB + 64 KiB,
+ * UNIMPLEMENTED for an unknown method, DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE without a connection.
  */
 export interface ErrorDetail {
   /** Stable, upper case, for instance `TOPIC_NOT_FOUND`. The full list is in docs/errors.md. */
   code: string;
-  /** What failed, on what, what was expected, what to try. */
+  /** What failed, on what, what was expected, what to try. At most 600 characters: trailers are short. */
   message: string;
   /** invalid | unavailable | fenced | conflict | corrupt | closed | internal */
   kind: string;

@@ -790,7 +790,7 @@ export const ProducerServiceDefinition = {
     /**
      * Appends batches to one or more partitions. First every batch is checked (see `Batch`); if one
      * is not acceptable the call fails with a status and nothing was applied. Then each batch has its own result;
-     * if all of them failed, the call fails with the first one's status.
+     * if all of them failed, the call fails with the first one's status (and `outcome_unknown` if that holds for any of them).
      */
     produce: {
       name: "Produce",
@@ -804,7 +804,14 @@ export const ProducerServiceDefinition = {
      * The same as a sequence of `Produce` requests that are applied in the order of the stream (HTTP/2
      * orders nothing between calls, so this is what keeps order with several requests in flight). Each
      * request gets exactly one response with its `correlation_id`; responses may overtake one another. A
-     * refused request is an answer with `error`; the stream goes on.
+     * refused request is an answer with `error`; the stream goes on. A request whose batches failed one by one, be it all of them,
+     * is an answer with `response`: each result has its error.
+     *
+     * The client ends the stream by closing its side; the agent then answers what it took and ends with OK. An agent that ends the stream
+     * by itself (draining: UNAVAILABLE with details AGENT_DRAINING; a frame that is no ProduceStreamRequest: INVALID_ARGUMENT) also
+     * answers everything that it took first: with a status that carries an ErrorDetail without `outcome_unknown`, requests that
+     * are still unanswered were not applied. With any other end (a broken connection, a status without details) they
+     * may have been.
      */
     produceStream: {
       name: "ProduceStream",
@@ -829,14 +836,21 @@ export interface ProducerServiceImplementation<CallContextExt = {}> {
   /**
    * Appends batches to one or more partitions. First every batch is checked (see `Batch`); if one
    * is not acceptable the call fails with a status and nothing was applied. Then each batch has its own result;
-   * if all of them failed, the call fails with the first one's status.
+   * if all of them failed, the call fails with the first one's status (and `outcome_unknown` if that holds for any of them).
    */
   produce(request: ProduceRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ProduceResponse>>;
   /**
    * The same as a sequence of `Produce` requests that are applied in the order of the stream (HTTP/2
    * orders nothing between calls, so this is what keeps order with several requests in flight). Each
    * request gets exactly one response with its `correlation_id`; responses may overtake one another. A
-   * refused request is an answer with `error`; the stream goes on.
+   * refused request is an answer with `error`; the stream goes on. A request whose batches failed one by one, be it all of them,
+   * is an answer with `response`: each result has its error.
+   *
+   * The client ends the stream by closing its side; the agent then answers what it took and ends with OK. An agent that ends the stream
+   * by itself (draining: UNAVAILABLE with details AGENT_DRAINING; a frame that is no ProduceStreamRequest: INVALID_ARGUMENT) also
+   * answers everything that it took first: with a status that carries an ErrorDetail without `outcome_unknown`, requests that
+   * are still unanswered were not applied. With any other end (a broken connection, a status without details) they
+   * may have been.
    */
   produceStream(
     request: AsyncIterable<ProduceStreamRequest>,
@@ -856,14 +870,21 @@ export interface ProducerServiceClient<CallOptionsExt = {}> {
   /**
    * Appends batches to one or more partitions. First every batch is checked (see `Batch`); if one
    * is not acceptable the call fails with a status and nothing was applied. Then each batch has its own result;
-   * if all of them failed, the call fails with the first one's status.
+   * if all of them failed, the call fails with the first one's status (and `outcome_unknown` if that holds for any of them).
    */
   produce(request: DeepPartial<ProduceRequest>, options?: CallOptions & CallOptionsExt): Promise<ProduceResponse>;
   /**
    * The same as a sequence of `Produce` requests that are applied in the order of the stream (HTTP/2
    * orders nothing between calls, so this is what keeps order with several requests in flight). Each
    * request gets exactly one response with its `correlation_id`; responses may overtake one another. A
-   * refused request is an answer with `error`; the stream goes on.
+   * refused request is an answer with `error`; the stream goes on. A request whose batches failed one by one, be it all of them,
+   * is an answer with `response`: each result has its error.
+   *
+   * The client ends the stream by closing its side; the agent then answers what it took and ends with OK. An agent that ends the stream
+   * by itself (draining: UNAVAILABLE with details AGENT_DRAINING; a frame that is no ProduceStreamRequest: INVALID_ARGUMENT) also
+   * answers everything that it took first: with a status that carries an ErrorDetail without `outcome_unknown`, requests that
+   * are still unanswered were not applied. With any other end (a broken connection, a status without details) they
+   * may have been.
    */
   produceStream(
     request: AsyncIterable<DeepPartial<ProduceStreamRequest>>,
