@@ -14,7 +14,7 @@ const edges: readonly RegExp[] = [
   /^src\/format\/(compression|crc32c)\.ts$/,
   /^src\/storage\/folder[a-z-]*\.ts$/,
   /^src\/metadata\/sqlite[a-z-]*\.ts$/,
-  /^src\/rpc\/(channel|http2-gate)\.ts$/,
+  /^src\/rpc\/(channel|[a-z0-9]+-gate)\.ts$/,
   /^src\/client\/grpc-[a-z-]+\.ts$/,
   /^src\/telemetry\/bootstrap[a-z-]*\.ts$/,
   /^src\/http\/listen\.ts$/,
