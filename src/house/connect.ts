@@ -1,0 +1,68 @@
+/** Opens a house over gRPC. The library's front door; called by applications and the command line. */
+import type { ClientContext } from "../client/client-context.ts";
+import { createCluster } from "../client/cluster.ts";
+import { createGrpcTransport } from "../client/grpc-transport.ts";
+import { systemClock } from "../core/clock.ts";
+import { invalid } from "../core/errors.ts";
+import { systemRandom } from "../core/ids.ts";
+import { type Logger, silentLogger } from "../core/logger.ts";
+import type { ChannelSecurity } from "../rpc/channel.ts";
+import type { TelemetryOptions } from "../telemetry/telemetry.ts";
+import { createHouse, type House } from "./house.ts";
+
+export interface ConnectOptions {
+  /** Where to begin, `host:port`; the other agents are learned from these. At least one. */
+  readonly agents: readonly string[];
+  /** Shown in group descriptions and logs. Default `streamhouse`. */
+  readonly clientId?: string | undefined;
+  /** Where metrics and spans go; `false` for nowhere. Default: the globally registered providers. */
+  readonly telemetry?: TelemetryOptions | false | undefined;
+  /** Default: says nothing. */
+  readonly logger?: Logger | undefined;
+  /** Default: plain TCP. */
+  readonly security?: ChannelSecurity | undefined;
+}
+
+/** Client ids appear in group descriptions: a word, not a document. */
+const clientIdCharactersMax = 249;
+
+/**
+ * Connects to a cluster: resolves as soon as one of the agents has answered (each is asked once, for at most 5 s).
+ * @throws StreamHouseError `INVALID_ARGUMENT` for a bad option, `AGENT_UNREACHABLE` naming the addresses and what was tried
+ */
+export async function connect(options: ConnectOptions): Promise<House> {
+  const context = createContext(options);
+  try {
+    await context.cluster.any();
+  } catch (error) {
+    await context.cluster.close();
+    throw error;
+  }
+  return createHouse({ context });
+}
+
+function createContext(options: ConnectOptions): ClientContext {
+  const clientId = options.clientId ?? "streamhouse";
+  if (clientId.length < 1 || clientId.length > clientIdCharactersMax) {
+    throw invalid(
+      "INVALID_ARGUMENT",
+      `clientId has ${clientId.length} characters: use 1 to ${clientIdCharactersMax}`,
+      { field: "clientId" },
+    );
+  }
+  const components = {
+    clock: systemClock,
+    random: systemRandom,
+    logger: options.logger ?? silentLogger,
+  };
+  const transport = createGrpcTransport(components, {
+    addresses: options.agents,
+    security: options.security,
+  });
+  return {
+    ...components,
+    cluster: createCluster(transport, components),
+    clientId,
+    telemetry: options.telemetry ?? {},
+  };
+}
