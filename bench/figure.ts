@@ -1,0 +1,81 @@
+/**
+ * From samples to what is printed: medians with their spread, and ratios to the raw limits of the
+ * same run.
+ */
+import type { Contender, Sample, Samples } from "./contender.ts";
+
+export interface Figure {
+  readonly name: string;
+  readonly contender: "streamhouse" | "raw";
+  readonly unit: string;
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly samples: number;
+  /** Median of encoded megabytes (10^6 bytes) a second, where bytes were moved. */
+  readonly megabytesPerSecond?: number;
+  /** Bytes a second as a part of each limit's, by the limit's name: the median over the rounds. */
+  readonly ratios: Readonly<Record<string, number>>;
+  readonly note: string;
+}
+
+/** One figure for each contender that has samples, in their order. */
+export function figuresOf(contenders: readonly Contender[], samples: Samples): Figure[] {
+  return contenders.flatMap((contender) => {
+    const own = samples.get(contender.name) ?? [];
+    return own.length === 0 ? [] : [figureOf(contender, own, samples)];
+  });
+}
+
+function figureOf(contender: Contender, own: readonly Sample[], samples: Samples): Figure {
+  const values = own.map((sample) => sample.value);
+  const rates = own.flatMap((sample) => sample.bytesPerSecond ?? []);
+  return {
+    name: contender.name,
+    contender: contender.name.startsWith("raw-") ? "raw" : "streamhouse",
+    unit: contender.unit,
+    median: rounded(median(values)),
+    min: rounded(Math.min(...values)),
+    max: rounded(Math.max(...values)),
+    samples: values.length,
+    ...(rates.length > 0 ? { megabytesPerSecond: rounded(median(rates) / 1e6) } : {}),
+    ratios: ratiosOf(contender, own, samples),
+    note: contender.note,
+  };
+}
+
+/**
+ * Each round is compared with the same round of the limit, so that a slow minute counts on both
+ * sides.
+ */
+function ratiosOf(
+  contender: Contender,
+  own: readonly Sample[],
+  samples: Samples,
+): Record<string, number> {
+  const ratios: Record<string, number> = {};
+  for (const name of contender.limits) {
+    const limit = samples.get(name) ?? [];
+    const paired = own.flatMap((sample, round) => {
+      const of = limit[round]?.bytesPerSecond;
+      return of === undefined || sample.bytesPerSecond === undefined
+        ? []
+        : [sample.bytesPerSecond / of];
+    });
+    if (paired.length > 0) ratios[name] = rounded(median(paired));
+  }
+  return ratios;
+}
+
+/** The middle one, or the mean of the middle two. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+/** Four digits say more than the spread allows. */
+function rounded(value: number): number {
+  return Math.abs(value) >= 1_000 ? Math.round(value) : Number(value.toPrecision(4));
+}

@@ -1,0 +1,46 @@
+/** How much is measured: two sizes of the same runs. Read by every room of the bench. */
+
+export interface BenchSettings {
+  readonly quick: boolean;
+  /** Rounds that count; every contender has one in each. */
+  readonly rounds: number;
+  /** Rounds before those that are thrown away. */
+  readonly warmUpRounds: number;
+  /** Bytes of a record's value. */
+  readonly valueBytes: number;
+  /** Records that one round encodes, decodes, produces or consumes. */
+  readonly recordsPerRound: number;
+  /** Records of a round in which each has a call and a promise of its own. */
+  readonly sendsPerRound: number;
+  /** Records that the memory figure consumes. */
+  readonly memoryRecords: number;
+  /** Bytes that one round of the raw limits moves. */
+  readonly rawBytesPerRound: number;
+  readonly partitions: number;
+}
+
+const common = { valueBytes: 100, partitions: 4 } as const;
+
+/** The whole thing: some ten minutes. */
+export const fullSettings: BenchSettings = {
+  ...common,
+  quick: false,
+  rounds: 9,
+  warmUpRounds: 2,
+  recordsPerRound: 1_000_000,
+  sendsPerRound: 300_000,
+  memoryRecords: 10_000_000,
+  rawBytesPerRound: 536_870_912,
+};
+
+/** `--quick`: under three minutes on two cores. */
+export const quickSettings: BenchSettings = {
+  ...common,
+  quick: true,
+  rounds: 5,
+  warmUpRounds: 1,
+  recordsPerRound: 400_000,
+  sendsPerRound: 100_000,
+  memoryRecords: 1_000_000,
+  rawBytesPerRound: 268_435_456,
+};
