@@ -16,6 +16,16 @@ export interface InstrumentDescriptor {
   readonly attributes: readonly string[];
   /** Histograms: upper bounds, ascending. */
   readonly buckets?: readonly number[];
+  /**
+   * Gauges with `partition`: what a family with too many series shows without that label. A fold into an overflow
+   * series would falsify it. `drop`: nothing (a sum of offsets means nothing).
+   */
+  readonly withoutPartition?: "sum" | "max" | "drop";
+  /**
+   * Observed as 0 once when the series is released, on the bridge only: the SDK keeps an asynchronous series for
+   * ever, and a revoked partition must not look as if it lagged.
+   */
+  readonly zeroWhenReleased?: boolean;
 }
 
 const SECONDS = [
@@ -34,6 +44,22 @@ function define(
   buckets?: readonly number[],
 ): InstrumentDescriptor {
   return Object.freeze({ name, kind, unit, description, attributes, ...(buckets && { buckets }) });
+}
+
+/** A gauge with a `partition` label. */
+function perPartition(
+  name: string,
+  unit: string,
+  description: string,
+  attributes: readonly string[],
+  withoutPartition: "sum" | "max" | "drop",
+): InstrumentDescriptor {
+  const zeroWhenReleased = withoutPartition !== "drop";
+  return Object.freeze({
+    ...define("gauge", name, unit, description, attributes),
+    withoutPartition,
+    zeroWhenReleased,
+  });
 }
 
 /** Keys of the catalogue. */
@@ -71,7 +97,13 @@ export type InstrumentKey =
   | "bufferBytes"
   | "fencedWrites"
   | "retries"
-  | "seriesOverflow";
+  | "seriesOverflow"
+  | "telemetrySeries"
+  | "collectErrors"
+  | "samplesLost"
+  | "spansDropped"
+  | "exportFailures"
+  | "scrapeDuration";
 
 export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = {
   // Producer
@@ -158,33 +190,33 @@ export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = 
     ["group_id"],
     SECONDS,
   ),
-  consumerLagRecords: define(
-    "gauge",
+  consumerLagRecords: perPartition(
     "streamhouse.consumer.lag.records",
     "{record}",
     "High watermark minus committed offset",
     ["topic", "partition", "group_id"],
+    "sum",
   ),
-  consumerLagSeconds: define(
-    "gauge",
+  consumerLagSeconds: perPartition(
     "streamhouse.consumer.lag.seconds",
     "s",
     "Age of the batch that holds the first uncommitted record",
     ["topic", "partition", "group_id"],
+    "max",
   ),
-  lastCommittedOffset: define(
-    "gauge",
+  lastCommittedOffset: perPartition(
     "streamhouse.last_committed_offset",
     "{offset}",
     "Last committed offset",
     ["topic", "partition", "group_id"],
+    "drop",
   ),
-  currentOffset: define(
-    "gauge",
+  currentOffset: perPartition(
     "streamhouse.current_offset",
     "{offset}",
     "Next offset the application will be given",
     ["topic", "partition", "group_id"],
+    "drop",
   ),
   // Agent
   activePartitions: define(
@@ -239,19 +271,19 @@ export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = 
     SECONDS,
   ),
   // Beyond the 22: what the agent knows of every group, alive or dead
-  groupLagRecords: define(
-    "gauge",
+  groupLagRecords: perPartition(
     "streamhouse.group.lag.records",
     "{record}",
     "Lag of a group as the partition's lease holder sees it",
     ["topic", "partition", "group_id"],
+    "sum",
   ),
-  groupLagSeconds: define(
-    "gauge",
+  groupLagSeconds: perPartition(
     "streamhouse.group.lag.seconds",
     "s",
     "Age of the first uncommitted record as the lease holder sees it",
     ["topic", "partition", "group_id"],
+    "max",
   ),
   lagAge: define("gauge", "streamhouse.lag.age.seconds", "s", "Age of the lag values", []),
   lagRefreshErrors: define(
@@ -261,19 +293,19 @@ export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = 
     "Failed refreshes of lag; the old values stay",
     [],
   ),
-  highWatermark: define(
-    "gauge",
+  highWatermark: perPartition(
     "streamhouse.high_watermark",
     "{offset}",
     "Next offset to be committed",
     ["topic", "partition"],
+    "drop",
   ),
-  logStartOffset: define(
-    "gauge",
+  logStartOffset: perPartition(
     "streamhouse.log_start_offset",
     "{offset}",
     "First offset that can be read",
     ["topic", "partition"],
+    "drop",
   ),
   // Storage
   flushDuration: define(
@@ -312,7 +344,50 @@ export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = 
     "counter",
     "streamhouse.telemetry.series.overflow",
     "{series}",
-    "Series that were folded because their family is full",
+    "Times a series was folded because its family is full",
     ["family"],
+  ),
+  telemetrySeries: define(
+    "gauge",
+    "streamhouse.telemetry.series",
+    "{series}",
+    "Series at the last collection",
+    [],
+  ),
+  collectErrors: define(
+    "counter",
+    "streamhouse.telemetry.collect.errors",
+    "{error}",
+    "Failures while values were collected; the other values are reported",
+    [],
+  ),
+  samplesLost: define(
+    "counter",
+    "streamhouse.telemetry.samples.lost",
+    "{sample}",
+    "Histogram samples from before a late MeterProvider, too many to be repeated to it",
+    [],
+  ),
+  spansDropped: define(
+    "counter",
+    "streamhouse.telemetry.spans.dropped",
+    "{span}",
+    "Spans that were never exported: the queue was full, or their export failed",
+    ["reason"],
+  ),
+  exportFailures: define(
+    "counter",
+    "streamhouse.telemetry.export.failures",
+    "{export}",
+    "Exports that failed for good",
+    ["signal"],
+  ),
+  scrapeDuration: define(
+    "histogram",
+    "streamhouse.telemetry.scrape.duration.seconds",
+    "s",
+    "Collecting and writing the metrics for one scrape",
+    [],
+    SECONDS,
   ),
 };

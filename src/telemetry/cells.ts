@@ -3,9 +3,10 @@
  * cell, and recording only adds to that cell: no map look-up, no allocation, no call into an SDK. The registry is
  * read by the metric producer (`metric-producer.ts`) or bridged to a MeterProvider (`meter-bridge.ts`).
  */
+import { systemClock } from "../core/clock.ts";
 import type { InstrumentDescriptor } from "./catalogue.ts";
 
-export type AttributeValues = Readonly<Record<string, string | number>>;
+export type AttributeValues = Readonly<Record<string, string | number | boolean>>;
 
 /** A number that only rises. */
 export class CounterCell {
@@ -26,8 +27,11 @@ export class UpDownCell {
 /** The latest value of something. */
 export class GaugeCell {
   value = 0;
+  /** When `set` was last called, by the monotonic clock: where two components share a series, the later one wins. */
+  setAt = 0;
   set(v: number): void {
     this.value = v;
+    this.setAt = systemClock.monotonic();
   }
 }
 
@@ -67,6 +71,8 @@ export type Cell = CounterCell | UpDownCell | GaugeCell | HistogramCell;
 export interface Series {
   readonly attributes: AttributeValues;
   readonly cell: Cell;
+  /** When it began to count, ms since 1970: the start time of its cumulative points. */
+  readonly startMs: number;
 }
 
 /** All series of one instrument in one component registry. */
@@ -75,7 +81,13 @@ export interface Family {
   readonly series: ReadonlyMap<string, Series>;
 }
 
-/** What components record with and readers read from. Made by `createMetricRegistry`. */
+/**
+ * What components record with and readers read from. Made by `createMetricRegistry`.
+ *
+ * Resolve a series once and keep its cell; resolving it again answers the same cell. Attributes that the descriptor does not name
+ * are ignored, and `partition` is ignored for counters and histograms unless `partitionLabels` is on, so callers always
+ * pass what they know. No method throws.
+ */
 export interface MetricRegistry {
   counter(descriptor: InstrumentDescriptor, attributes?: AttributeValues): CounterCell;
   upDown(descriptor: InstrumentDescriptor, attributes?: AttributeValues): UpDownCell;
@@ -90,4 +102,6 @@ export interface MetricRegistry {
   onCollect(callback: () => void): () => void;
   /** Runs the callbacks and answers the families. For readers. */
   collect(): Iterable<Family>;
+  /** Called for every series there is and every later one. For the bridge. Answers a function that ends it. */
+  onSeries(callback: (descriptor: InstrumentDescriptor, series: Series) => void): () => void;
 }

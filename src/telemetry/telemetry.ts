@@ -2,8 +2,19 @@
  * What a component is handed at construction. Made once per component from `TelemetryOptions`; never at module load,
  * because the metrics API has no proxy: instruments made before the SDK is registered stay silent for ever.
  */
-import type { MeterProvider, Tracer, TracerProvider } from "@opentelemetry/api";
+import {
+  type MeterProvider,
+  ProxyTracerProvider,
+  type Tracer,
+  type TracerProvider,
+  trace,
+} from "@opentelemetry/api";
+import { version } from "../core/version.ts";
 import type { MetricRegistry } from "./cells.ts";
+import { linkToProvider, type ProviderLink } from "./provider-link.ts";
+import { createMetricRegistry } from "./registry.ts";
+import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
+import { createVoidRegistry } from "./void-registry.ts";
 
 /** How a component is measured. `false` instead of the object: not at all. */
 export interface TelemetryOptions {
@@ -17,12 +28,79 @@ export interface TelemetryOptions {
   readonly propagation?: "always" | "sampled" | "off" | undefined;
 }
 
+/** Which component is measured, for its spans: `producer`, `consumer`, `agent`. */
+export interface TelemetryComponent {
+  readonly name: string;
+}
+
 export interface Telemetry {
   readonly metrics: MetricRegistry;
   readonly tracer: Tracer;
   readonly enabled: boolean;
+  readonly component: string;
   readonly partitionLabels: boolean;
   readonly propagation: "always" | "sampled" | "off";
-  /** Takes the component's series out of every reader. Called by the component's own close. */
+  /**
+   * Takes the component's gauges out of every reader; what its counters and histograms counted stays in the totals
+   * (a counter that fell would look like a restart). Called by the component's own close; twice is harmless.
+   */
   close(): void;
+}
+
+/**
+ * Makes the telemetry of one component. Never throws.
+ *
+ * With `false` the answer's cells count into the void and its tracer does nothing; its `enabled` is false.
+ */
+export function createTelemetry(
+  options: TelemetryOptions | false | undefined,
+  component: TelemetryComponent,
+): Telemetry {
+  return options === false
+    ? disabledTelemetry(component)
+    : new ComponentTelemetry(options ?? {}, component);
+}
+
+class ComponentTelemetry implements Telemetry {
+  readonly enabled = true;
+  readonly metrics: MetricRegistry;
+  readonly component: string;
+  readonly partitionLabels: boolean;
+  readonly propagation: "always" | "sampled" | "off";
+  readonly #tracer: Tracer;
+  readonly #link: ProviderLink;
+
+  constructor(options: TelemetryOptions, component: TelemetryComponent) {
+    this.component = component.name;
+    this.partitionLabels = options.partitionLabels ?? false;
+    this.propagation = options.propagation ?? "always";
+    this.metrics = createMetricRegistry({ partitionLabels: this.partitionLabels });
+    this.#link = linkToProvider(this.metrics, options.meterProvider);
+    this.#tracer = (options.tracerProvider ?? trace).getTracer(SCOPE_NAME, version, {
+      schemaUrl: SCHEMA_URL,
+    });
+  }
+
+  /** Asked for with every batch, poll and flush: a good moment to see whether an SDK was registered meanwhile. */
+  get tracer(): Tracer {
+    this.#link.look();
+    return this.#tracer;
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+}
+
+function disabledTelemetry(component: TelemetryComponent): Telemetry {
+  return {
+    enabled: false,
+    metrics: createVoidRegistry(),
+    // A proxy without a delegate answers spans that record nothing.
+    tracer: new ProxyTracerProvider().getTracer(SCOPE_NAME),
+    component: component.name,
+    partitionLabels: false,
+    propagation: "off",
+    close() {},
+  };
 }

@@ -1,0 +1,38 @@
+/**
+ * A gauge family with more series than its limit, shown without `partition` (METRICS rule 6): lag in records is summed, lag
+ * in seconds is the greatest, offsets are left out. Pure; called by the registry when a reader collects.
+ */
+import type { InstrumentDescriptor } from "./catalogue.ts";
+import { type AttributeValues, type Family, GaugeCell, type Series } from "./cells.ts";
+
+/** Answers at most `seriesMax` series; what is still beyond it (very many groups) is left out, not falsified. */
+export function foldPartitions(
+  family: Family,
+  seriesMax: number,
+  keyOf: (descriptor: InstrumentDescriptor, attributes: AttributeValues) => string,
+): Family {
+  const { descriptor } = family;
+  const how = descriptor.withoutPartition;
+  const series = new Map<string, Series>();
+  if (how === "drop") return { descriptor, series };
+  for (const [key, one] of family.series) {
+    if (how === undefined) {
+      if (series.size < seriesMax) series.set(key, one);
+      continue;
+    }
+    if (!(one.cell instanceof GaugeCell)) continue;
+    const { partition: _, ...attributes } = one.attributes;
+    const foldedKey = keyOf(descriptor, attributes);
+    let into = series.get(foldedKey);
+    if (into === undefined) {
+      if (series.size >= seriesMax) continue;
+      into = { attributes, cell: new GaugeCell(), startMs: one.startMs };
+      series.set(foldedKey, into);
+    }
+    const total = into.cell as GaugeCell;
+    total.value =
+      how === "sum" ? total.value + one.cell.value : Math.max(total.value, one.cell.value);
+    total.setAt = Math.max(total.setAt, one.cell.setAt);
+  }
+  return { descriptor, series };
+}

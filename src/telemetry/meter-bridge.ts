@@ -1,0 +1,136 @@
+/**
+ * Reports cells through the public metrics API, to any MeterProvider of any SDK: every catalogue entry is a real instrument.
+ * Counters and gauges are observed when the SDK collects; histograms have no observable form, so every sample is recorded.
+ * One bridge for each provider, because two observations of one series would not add up. Called by `provider-link.ts`.
+ */
+import type {
+  Attributes,
+  BatchObservableResult,
+  Histogram,
+  Meter,
+  MeterProvider,
+  Observable,
+} from "@opentelemetry/api";
+import { version } from "../core/version.ts";
+import { catalogue, type InstrumentDescriptor } from "./catalogue.ts";
+import { type Family, HistogramCell, type MetricRegistry, type Series } from "./cells.ts";
+import { type MetricAttachment, MetricHub } from "./hub.ts";
+import { seriesKey } from "./registry.ts";
+import { replaySamples } from "./replay.ts";
+import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
+
+/**
+ * Where a provider carries its attachment. Our bootstrap sets it on its own provider (then nothing is bridged); on others the first
+ * component sets it to a bridge. A registered symbol, so that two copies of this package share one.
+ */
+export const ATTACHMENT: unique symbol = Symbol.for("@streamhouse/streamhouse/metrics");
+
+/** What reports for this provider, made on first use. */
+export function attachmentOf(provider: MeterProvider): MetricAttachment {
+  const carrier = provider as MeterProvider & { [ATTACHMENT]?: MetricAttachment };
+  const known = carrier[ATTACHMENT];
+  if (known !== undefined) return known;
+  const bridge = new MeterBridge(provider);
+  carryAttachment(provider, bridge);
+  return bridge;
+}
+
+/** Puts an attachment on a provider. A frozen provider cannot carry one: each component then has its own bridge. */
+export function carryAttachment(provider: MeterProvider, attachment: MetricAttachment): void {
+  Reflect.defineProperty(provider, ATTACHMENT, { value: attachment, enumerable: false });
+}
+
+class MeterBridge implements MetricAttachment {
+  readonly #hub = new MetricHub();
+  readonly #observables = new Map<string, Observable>();
+  readonly #histograms = new Map<string, Histogram>();
+  /** Lag series of the last collection, by family: what is missing in the next is observed as 0 once. */
+  readonly #lag = new Map<string, ReadonlyMap<string, Series>>();
+
+  constructor(provider: MeterProvider) {
+    const meter = provider.getMeter(SCOPE_NAME, version, { schemaUrl: SCHEMA_URL });
+    for (const descriptor of Object.values(catalogue)) this.#create(meter, descriptor);
+    meter.addBatchObservableCallback(
+      (result) => this.#observe(result),
+      [...this.#observables.values()],
+    );
+  }
+
+  attach(registry: MetricRegistry): () => void {
+    const lost = registry.counter(catalogue.samplesLost);
+    const endWatch = registry.onSeries((descriptor, series) => {
+      const histogram = this.#histograms.get(descriptor.name);
+      if (histogram === undefined || !(series.cell instanceof HistogramCell)) return;
+      const attributes = series.attributes as Attributes;
+      const record = (sample: number) => {
+        try {
+          histogram.record(sample, attributes);
+        } catch {
+          lost.add(1);
+        }
+      };
+      if (!replaySamples(series.cell, record)) lost.add(series.cell.count);
+      series.cell.forward = record;
+    });
+    const detach = this.#hub.attach(registry);
+    return () => {
+      endWatch();
+      detach();
+    };
+  }
+
+  #create(meter: Meter, descriptor: InstrumentDescriptor): void {
+    const { name, unit, description } = descriptor;
+    const options = { unit, description };
+    switch (descriptor.kind) {
+      case "counter":
+        this.#observables.set(name, meter.createObservableCounter(name, options));
+        break;
+      case "upDownCounter":
+        this.#observables.set(name, meter.createObservableUpDownCounter(name, options));
+        break;
+      case "gauge":
+        this.#observables.set(name, meter.createObservableGauge(name, options));
+        break;
+      case "histogram": {
+        const advice = { explicitBucketBoundaries: [...(descriptor.buckets ?? [])] };
+        this.#histograms.set(name, meter.createHistogram(name, { ...options, advice }));
+      }
+    }
+  }
+
+  #observe(result: BatchObservableResult): void {
+    const zeroed = new Set<string>();
+    for (const family of this.#hub.collect()) {
+      const { descriptor, series } = family;
+      const observable = this.#observables.get(descriptor.name);
+      if (observable === undefined) continue;
+      for (const { attributes, cell } of series.values()) {
+        if (cell instanceof HistogramCell) continue;
+        result.observe(observable, cell.value, attributes as Attributes);
+      }
+      if (descriptor.zeroWhenReleased) {
+        this.#zeroReleased(result, observable, family);
+        zeroed.add(descriptor.name);
+      }
+    }
+    // Families without any series left do not come up above.
+    for (const [name, before] of this.#lag) {
+      const observable = this.#observables.get(name);
+      if (zeroed.has(name) || observable === undefined) continue;
+      for (const { attributes } of before.values()) {
+        result.observe(observable, 0, attributes as Attributes);
+      }
+      this.#lag.delete(name);
+    }
+  }
+
+  #zeroReleased(result: BatchObservableResult, observable: Observable, family: Family): void {
+    const { descriptor, series } = family;
+    for (const { attributes } of this.#lag.get(descriptor.name)?.values() ?? []) {
+      const gone = !series.has(seriesKey(descriptor, attributes));
+      if (gone) result.observe(observable, 0, attributes as Attributes);
+    }
+    this.#lag.set(descriptor.name, new Map(series));
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * Names that others decide: OpenTelemetry's semantic conventions (the release in `SCHEMA_URL`) and the scope under which
+ * everything here is reported. They are copied because the conventions' messaging and RPC parts are still renamed
+ * between releases: a rename is then one line here.
+ */
+
+/** Name of the meter and the tracer. */
+export const SCOPE_NAME = "@streamhouse/streamhouse";
+export const SCHEMA_URL = "https://opentelemetry.io/schemas/1.40.0";
+
+export const MESSAGING_SYSTEM = "messaging.system";
+export const MESSAGING_SYSTEM_VALUE = "streamhouse";
+export const MESSAGING_OPERATION_NAME = "messaging.operation.name";
+export const MESSAGING_OPERATION_TYPE = "messaging.operation.type";
+export const MESSAGING_DESTINATION_NAME = "messaging.destination.name";
+/** A string by the conventions. */
+export const MESSAGING_DESTINATION_PARTITION_ID = "messaging.destination.partition.id";
+export const MESSAGING_CONSUMER_GROUP_NAME = "messaging.consumer.group.name";
+export const MESSAGING_BATCH_MESSAGE_COUNT = "messaging.batch.message_count";
+export const MESSAGING_MESSAGE_BODY_SIZE = "messaging.message.body.size";
+export const RPC_SYSTEM_NAME = "rpc.system.name";
+export const RPC_METHOD = "rpc.method";
+export const ERROR_TYPE = "error.type";
+export const SERVER_ADDRESS = "server.address";
+
+/** The one series that a full family folds into, by the metrics SDK's specification. */
+export const METRIC_OVERFLOW = "otel.metric.overflow";
