@@ -38,6 +38,8 @@ export const limits = {
   sequencesRememberedPerProducer: 5,
   /** A producer id is forgotten this long after its last write. */
   producerIdExpiryMs: 86_400_000,
+  /** Calls of one producer that wait for room in its buffer (or for their topic): more are refused. */
+  waitingSendsMax: 1_000_000,
   /** Members of one group. */
   membersPerGroupMax: 1_000,
   groupsMax: 10_000,

@@ -1,0 +1,82 @@
+/** Puts the rooms of a producer together: who tells whom. Called once by the producer's door. */
+import type { ClientContext } from "../client/client-context.ts";
+import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
+import { Accumulator } from "./accumulator.ts";
+import { Answers } from "./answers.ts";
+import { ProducerInstruments } from "./instruments.ts";
+import type { ResolvedProducerOptions } from "./options.ts";
+import { Sender } from "./sender.ts";
+import { ProducerIdentity } from "./sequence.ts";
+import { TopicFinder } from "./topic-finder.ts";
+
+export interface ProducerParts {
+  readonly accumulator: Accumulator;
+  readonly telemetry: Telemetry;
+  /** Fails what is still pending and ends everything that runs. */
+  end(): Promise<void>;
+}
+
+export function createProducerParts(
+  context: ClientContext,
+  options: ResolvedProducerOptions,
+): ProducerParts {
+  const { cluster, clock, random } = context;
+  const telemetry = createTelemetry(context.telemetry, { name: "producer" });
+  const ending = new AbortController();
+  const ended = ending.signal;
+  const instruments = new ProducerInstruments(telemetry.metrics);
+  const backoff = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
+  const outside = { cluster, clock, random, ended };
+
+  const accumulator: Accumulator = new Accumulator(options, clock, instruments, {
+    offer: (partition) => sender.offer(partition),
+    find: (topic, how) => finder.find(topic, how),
+    wakeAt: (at) => sender.wakeAt(at),
+    deadlineAt: (at) => sender.deadlineAt(at),
+  });
+  const finder: TopicFinder = new TopicFinder(outside, backoff, {
+    found: (topic) => {
+      accumulator.line.resume(topic);
+      for (const partition of topic.partitions) sender.offer(partition);
+    },
+    lost: (topic, error) => answers.topicLost(topic, error),
+  });
+  const { requestTimeoutMs } = options;
+  const identity: ProducerIdentity = new ProducerIdentity(
+    outside,
+    { requestTimeoutMs, backoff },
+    {
+      ready: () => sender.offerAll(),
+      refused: (error) => answers.identityRefused(error),
+      wanted: () => accumulator.live.size > 0,
+    },
+  );
+  const answers: Answers = new Answers(options, {
+    cluster,
+    clock,
+    random,
+    accumulator,
+    identity,
+    finder,
+  });
+  const sender: Sender = new Sender(options, {
+    ...outside,
+    accumulator,
+    answers,
+    identity,
+    finder,
+    instruments,
+    tracing: { request: () => undefined },
+  });
+
+  return {
+    accumulator,
+    telemetry,
+    async end() {
+      answers.failAll();
+      ending.abort();
+      await sender.close();
+      telemetry.close();
+    },
+  };
+}

@@ -1,0 +1,150 @@
+/**
+ * Who this producer is to the agents (id and epoch), and what a partition's sequence numbers count for. Agents keep the sequences
+ * with the data and so recognise a batch that is sent twice. An id is asked for when the first batch is sent; when a batch
+ * with a sequence is given up, the sender drains what is on its way and takes the next epoch here.
+ */
+import type { Cluster } from "../client/cluster.ts";
+import { type Clock, sleep } from "../core/clock.ts";
+import { asStreamHouseError, type StreamHouseError } from "../core/errors.ts";
+import type { RandomBytes } from "../core/ids.ts";
+import { type Backoff, backoffMs } from "../core/retry.ts";
+import { canRetry } from "./delivery.ts";
+
+/** Id and epoch; each answer of InitProducer is another object. */
+export interface Identity {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+}
+
+/** Sequences of a partition start at 0 for each identity and each topic id. */
+export interface Basis {
+  readonly identity: Identity;
+  readonly topicId: string;
+}
+
+/** Sequences wrap here, as Kafka's: they are 31 bits. */
+export function nextSequence(sequence: number, records: number): number {
+  return (sequence + records) & 0x7fffffff;
+}
+
+/** Epochs are 16 bits on the wire: beyond this a new id is taken. */
+const EPOCH_MAX = 32_766;
+
+export interface IdentityComponents {
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  /** Aborts when the producer ends. */
+  readonly ended: AbortSignal;
+}
+
+export interface IdentityEvents {
+  /** There is a (new) identity. */
+  ready(): void;
+  /** No agent will ever give one. */
+  refused(error: StreamHouseError): void;
+  /** Something still waits for it. */
+  wanted(): boolean;
+}
+
+export class ProducerIdentity {
+  readonly #components: IdentityComponents;
+  readonly #settings: { readonly requestTimeoutMs: number; readonly backoff: Backoff };
+  readonly #events: IdentityEvents;
+  #identity: Identity | undefined;
+  #renewing = false;
+  #freshId = false;
+  #asking = false;
+  /** Why there is none yet. */
+  lastError: StreamHouseError | undefined = undefined;
+
+  constructor(
+    components: IdentityComponents,
+    settings: { readonly requestTimeoutMs: number; readonly backoff: Backoff },
+    events: IdentityEvents,
+  ) {
+    this.#components = components;
+    this.#settings = settings;
+    this.#events = events;
+  }
+
+  /** Undefined before the first answer; while `renewing` still the old one. */
+  get current(): Identity | undefined {
+    return this.#identity;
+  }
+
+  /** A new one is needed: only what may have been applied under the old one is still sent under it. */
+  get renewing(): boolean {
+    return this.#renewing;
+  }
+
+  /** The current one is of no use any more: another epoch, or with `freshId` another id. */
+  renew(options: { readonly freshId: boolean }): void {
+    if (this.#identity === undefined) return;
+    this.#renewing = true;
+    if (options.freshId) this.#freshId = true;
+  }
+
+  /** Asks, unless it is asking already. When renewing: only after everything of the old one is settled. */
+  ask(): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    void this.#ask().finally(() => {
+      this.#asking = false;
+    });
+  }
+
+  async #ask(): Promise<void> {
+    const { clock, random, ended } = this.#components;
+    for (let attempt = 1; !ended.aborted; attempt++) {
+      try {
+        this.#identity = await this.#question();
+        this.#renewing = false;
+        this.#freshId = false;
+        this.lastError = undefined;
+        this.#asking = false;
+        this.#events.ready();
+        return;
+      } catch (thrown) {
+        if (ended.aborted) return;
+        const error = asStreamHouseError(thrown, "InitProducer");
+        this.lastError = error;
+        if (!canRetry(error)) {
+          // An epoch that is not ours any more (the answer to an earlier question was lost): be somebody else.
+          if (this.#freshId || this.#identity === undefined) {
+            this.#asking = false;
+            this.#events.refused(error);
+            return;
+          }
+          this.#freshId = true;
+        }
+        if (!this.#events.wanted()) return;
+        const pauseMs = Math.max(
+          backoffMs(this.#settings.backoff, attempt, random),
+          error.retryAfterMs ?? 0,
+        );
+        await sleep(clock, pauseMs, ended).catch(() => {});
+      }
+    }
+  }
+
+  async #question(): Promise<Identity> {
+    const { cluster, ended } = this.#components;
+    const old = this.#identity;
+    const same = old !== undefined && !this.#freshId && old.producerEpoch < EPOCH_MAX;
+    const agent = await cluster.any(ended);
+    try {
+      const answer = await agent.api.initProducer(
+        same
+          ? { producerId: old.producerId, producerEpoch: old.producerEpoch }
+          : { producerId: 0, producerEpoch: 0 },
+        { timeoutMs: this.#settings.requestTimeoutMs, signal: ended },
+      );
+      return { producerId: answer.producerId, producerEpoch: answer.producerEpoch };
+    } catch (error) {
+      // No partition is concerned: this is about the agent that `any()` answered.
+      cluster.note("", -1, error);
+      throw error;
+    }
+  }
+}
