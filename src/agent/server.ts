@@ -111,7 +111,7 @@ class AgentGrpcServer implements GrpcServer {
   async stop(): Promise<void> {
     await this.drain();
     this.#server.forceShutdown();
-    this.#gate.destroyConnections();
+    await this.#gate.destroyConnections();
   }
 
   #addServices(): void {
@@ -160,7 +160,7 @@ class AgentGrpcServer implements GrpcServer {
     // grpc-js is content with one of a host name's addresses; somebody took another since it was checked.
     if (this.#metrics.listenFailure?.code === "EADDRINUSE") {
       this.#server.forceShutdown();
-      this.#gate.destroyConnections();
+      await this.#gate.destroyConnections();
       throw listenError(formatAddress(host, bound), this.#metrics.listenFailure);
     }
     const address = formatAddress(host, bound);
@@ -185,7 +185,7 @@ class AgentGrpcServer implements GrpcServer {
         connections: this.#gate.connections,
         drainTimeoutMs: this.#drainTimeoutMs,
       });
-      this.#gate.destroyConnections();
+      void this.#gate.destroyConnections();
     });
     try {
       await shutdown;

@@ -50,9 +50,16 @@ export class Http2Gate {
     return this.#sessions.size;
   }
 
-  /** Breaks every connection that is still open (without channelz, grpc-js's own `forceShutdown` leaves them open). */
-  destroyConnections(): void {
+  /**
+   * Breaks every connection that is still open, and resolves when they are gone (without channelz, grpc-js's own
+   * `forceShutdown` leaves them open).
+   */
+  async destroyConnections(): Promise<void> {
+    const gone = [...this.#sessions].map(
+      (session) => new Promise<void>((resolve) => session.once("close", resolve)),
+    );
     for (const session of [...this.#sessions]) session.destroy();
+    await Promise.all(gone);
   }
 
   /** Called with each HTTP/2 server that grpc-js makes: one for each address it listens on. */

@@ -216,14 +216,16 @@ function fromBareStatus(received: ReceivedStatus): StreamHouseError {
 
 function judge(status: number, text: string): Verdict {
   const outcome: ErrorOutcome = neverLeft(text) ? "none" : "unknown";
+  const unreachable: Verdict = {
+    code: "AGENT_UNREACHABLE",
+    kind: "unavailable",
+    outcome,
+    advice: "; check that an agent runs and listens there",
+  };
+  if (brokeOff(text)) return unreachable;
   switch (status) {
     case grpcStatus.UNAVAILABLE:
-      return {
-        code: "AGENT_UNREACHABLE",
-        kind: "unavailable",
-        outcome,
-        advice: "; check that an agent runs and listens there",
-      };
+      return unreachable;
     case grpcStatus.DEADLINE_EXCEEDED:
       // No connection within the deadline: the agent is out of reach, however the clock put it.
       if (outcome === "none") {
@@ -278,6 +280,14 @@ function neverLeft(text: string): boolean {
     text.includes("waiting for name resolution") ||
     text.includes("waiting for metadata filters")
   );
+}
+
+/**
+ * True if the stream ended without any status: its connection broke, or something between reset it. Node reports that as
+ * UNAVAILABLE, Bun and Deno as INTERNAL or CANCELLED ("Cancelled on client" is our own doing, and another text).
+ */
+function brokeOff(text: string): boolean {
+  return text.startsWith("Received RST_STREAM") || text === "Call cancelled";
 }
 
 /** Trailers are percent-encoded from well-formed UTF-16, and short. */
