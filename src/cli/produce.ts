@@ -5,8 +5,7 @@
 import { type ErrorCode, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { ProducerRecord } from "../core/record.ts";
-import { checkPartition, type Topic } from "../core/topic.ts";
-import type { House } from "../house/house.ts";
+import { checkPartition } from "../core/topic.ts";
 import type { Producer } from "../producer/producer.ts";
 import { BatchSendError } from "../producer/send-result.ts";
 import type { Arguments, CommandSpec } from "./arguments.ts";
@@ -66,7 +65,7 @@ export async function runProduce(args: Arguments, io: CliIo): Promise<number> {
   const acks = args.oneOf("acks", ["durable", "buffered", "none"]);
   const compression = args.oneOf("compression", ["none", "gzip", "zstd"]);
   return withHouse(args, io, async (house) => {
-    const topic = await knownTopic(house, name);
+    const topic = await house.admin.describeTopic(name);
     if (partition !== undefined) checkPartition(topic, partition);
     const producer = house.producer({ acks, compression });
     const sender = new LineSender(producer, io, name, {
@@ -77,13 +76,6 @@ export async function runProduce(args: Arguments, io: CliIo): Promise<number> {
     await producer.close();
     return sender.summary();
   });
-}
-
-async function knownTopic(house: House, name: string): Promise<Topic> {
-  const topics = await house.admin.listTopics();
-  const topic = topics.find((it) => it.name === name);
-  // Asking for the one topic makes the agent's own error, with its advice.
-  return topic ?? house.admin.describeTopic(name);
 }
 
 interface LineSettings {
