@@ -4,25 +4,15 @@
  * `serve/`, tests, and programs that embed an agent.
  */
 import type { Clock } from "../core/clock.ts";
-import type { RandomBytes } from "../core/ids.ts";
-import type { Logger } from "../core/logger.ts";
-import type { MetadataStore } from "../metadata/metadata-store.ts";
+import { asStreamHouseError, closed, invalid, StreamHouseError } from "../core/errors.ts";
+import { createUlid, createUuid } from "../core/ids.ts";
+import { createTicker, type Ticker } from "../core/ticker.ts";
 import type { AgentApi } from "../rpc/agent-api.ts";
-import type { ObjectStore } from "../storage/object-store.ts";
-import type { SegmentSink } from "../storage/segment-sink.ts";
-import type { Telemetry, TelemetryOptions } from "../telemetry/telemetry.ts";
-import type { AgentOptions } from "./options.ts";
+import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
+import { type AgentComponents, type AgentRooms, buildRooms } from "./agent-rooms.ts";
+import { type AgentOptions, type ResolvedAgentOptions, resolveAgentOptions } from "./options.ts";
 
-/** What an agent is made from. Whoever made them closes them, after the agent's `stop()`. */
-export interface AgentComponents {
-  readonly metadata: MetadataStore;
-  readonly store: ObjectStore;
-  readonly sink: SegmentSink;
-  readonly clock: Clock;
-  readonly random: RandomBytes;
-  readonly logger: Logger;
-  readonly telemetry: TelemetryOptions | false;
-}
+export type { AgentComponents } from "./agent-rooms.ts";
 
 /**
  * `starting` not ready yet · `standby` runs and holds no lease · `serving` holds leases · `draining` finishes what was
@@ -66,5 +56,217 @@ export interface Agent {
 
 /** @throws StreamHouseError `INVALID_ARGUMENT` naming the setting */
 export function createAgent(components: AgentComponents, options: AgentOptions = {}): Agent {
-  throw new Error(`not yet: ${components.store.kind} ${options.agentId}`);
+  return new EmbeddedAgent(components, resolveAgentOptions(options, components.store.kind));
+}
+
+type Life = "new" | "starting" | "running" | "draining" | "stopped";
+
+class EmbeddedAgent implements Agent {
+  readonly agentId: string;
+  readonly api: AgentApi;
+  readonly telemetry: Telemetry;
+  readonly #components: AgentComponents;
+  readonly #options: ResolvedAgentOptions;
+  readonly #rooms: AgentRooms;
+  #life: Life = "new";
+  #address: string;
+  #starting: Promise<void> | undefined;
+  #draining: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  #tickers: readonly Ticker[] = [];
+  #stopObserving: () => void = () => {};
+
+  constructor(components: AgentComponents, options: ResolvedAgentOptions) {
+    const { clock, random } = components;
+    this.#components = components;
+    this.#options = options;
+    this.#address = options.address;
+    this.agentId = options.agentId ?? createUuid(random);
+    this.telemetry = createTelemetry(components.telemetry, { name: "agent" });
+    this.#rooms = buildRooms(components, options, {
+      agentId: this.agentId,
+      runId: options.runId ?? createUlid(clock.now(), random),
+      telemetry: this.telemetry,
+      refusal: () => this.#refusal(),
+      sweep: () => void this.#retentionTicker?.poke(),
+    });
+    this.api = this.#rooms.api;
+  }
+
+  get runId(): string {
+    return this.#rooms.leases.runId;
+  }
+
+  get leaseManager(): { activeLeaseCount(): number } {
+    return this.#rooms.leases;
+  }
+
+  hasActiveLeases(): boolean {
+    return this.#rooms.leases.activeLeaseCount() > 0;
+  }
+
+  status(): AgentStatus {
+    const { leases, metadataReachability, storeReachability } = this.#rooms;
+    const activeLeases = leases.activeLeaseCount();
+    return {
+      phase: this.#phase(activeLeases),
+      activeLeases,
+      metadataDownForMs: metadataReachability.downForMs,
+      storeDownForMs: storeReachability.downForMs,
+    };
+  }
+
+  setAddress(address: string): void {
+    if (this.#life !== "new") {
+      throw invalid("INVALID_ARGUMENT", "the agent's address cannot change after its start");
+    }
+    this.#address = address;
+  }
+
+  start(options: { readonly address?: string | undefined } = {}): Promise<void> {
+    if (this.#stopping !== undefined) return Promise.reject(closed("this agent"));
+    this.#starting ??= this.#start(options.address ?? this.#address);
+    return this.#starting;
+  }
+
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  #phase(activeLeases: number): AgentPhase {
+    if (this.#life === "running") return activeLeases > 0 ? "serving" : "standby";
+    return this.#life === "new" ? "starting" : this.#life;
+  }
+
+  /** Why calls are refused. A draining agent still serves reads; its gate refuses what is new. */
+  #refusal(): StreamHouseError | undefined {
+    if (this.#life === "running" || this.#life === "draining") return undefined;
+    return draining(this.#life === "stopped" ? "the agent has stopped" : "the agent is starting");
+  }
+
+  async #start(address: string): Promise<void> {
+    const { gate, index, leases, topics } = this.#rooms;
+    this.#life = "starting";
+    try {
+      await topics.refresh();
+      await leases.start(address);
+      await index.refresh();
+      await leases.assign();
+    } catch (error) {
+      this.#life = "stopped";
+      gate.close(draining("the agent could not start"));
+      await leases.stop().catch(() => {});
+      this.telemetry.close();
+      throw asStreamHouseError(error, "starting the agent");
+    }
+    // Stopped meanwhile: `stop()` waits for this and does the rest.
+    if (this.#stopping !== undefined) return;
+    this.#life = "running";
+    this.#stopObserving = this.telemetry.metrics.onCollect(() => this.#rooms.observe());
+    this.#tickers = this.#startTickers();
+    const { logger } = this.#components;
+    logger.info("the agent serves", { agentId: this.agentId, runId: this.runId, address });
+  }
+
+  get #retentionTicker(): Ticker | undefined {
+    return this.#tickers[0];
+  }
+
+  #startTickers(): readonly Ticker[] {
+    const { clock, logger } = this.#components;
+    const { lag, retention } = this.#rooms;
+    const every = (intervalMs: number, what: string, run: () => Promise<void>) =>
+      createTicker(clock, {
+        intervalMs,
+        run,
+        onError: (error) => {
+          const { code, message } = asStreamHouseError(error, what);
+          logger.warn(`${what} failed; it is tried again`, { code, error: message });
+        },
+      });
+    return [
+      every(this.#options.retentionCheckMs, "retention", () => retention.run()),
+      every(this.#options.lagRefreshMs, "refreshing lag", () => lag.refresh()),
+      every(this.#options.leaseRenewMs, "looking for the store", () => this.#probeStore()),
+    ];
+  }
+
+  /** A store that failed is asked again, so that readiness learns of its return without traffic. */
+  async #probeStore(): Promise<void> {
+    const { storeReachability } = this.#rooms;
+    if (storeReachability.downForMs === 0) return;
+    await storeReachability.watch(this.#components.store.head("probe"));
+  }
+
+  async #drain(): Promise<void> {
+    await this.#starting?.catch(() => {});
+    if (this.#life !== "running") return;
+    const { flusher, gate, leases } = this.#rooms;
+    this.#life = "draining";
+    gate.close(draining("the agent is draining"));
+    const { clock, logger } = this.#components;
+    if (!(await within(clock, this.#options.drainTimeoutMs, flusher.drain()))) {
+      logger.error("draining took too long: what is left fails", {
+        timeoutMs: this.#options.drainTimeoutMs,
+      });
+      await flusher.stop(draining("the agent stopped before the batch was written"));
+    }
+    // Last: until here nobody else may write what this agent has accepted.
+    await leases.release().catch((error: unknown) => {
+      const { message } = asStreamHouseError(error, "releasing leases");
+      logger.warn("leases were not released; they expire by themselves", { error: message });
+    });
+  }
+
+  async #stop(): Promise<void> {
+    await this.#starting?.catch(() => {});
+    await this.drain();
+    const { clock, logger } = this.#components;
+    const { flusher, gate, leases, waiting } = this.#rooms;
+    this.#life = "stopped";
+    const error = draining("the agent has stopped");
+    gate.close(error);
+    waiting.close(error);
+    this.#stopObserving();
+    const ended = Promise.all([
+      ...this.#tickers.map((it) => it.stop()),
+      flusher.stop(error),
+      leases.stop().catch((thrown: unknown) => {
+        const { message } = asStreamHouseError(thrown, "ending the run");
+        logger.warn("the run was not ended; its leases expire by themselves", { error: message });
+      }),
+    ]);
+    // A store or a database that never answers must not keep a process from ending.
+    if (!(await within(clock, STOP_MS, ended))) logger.error("a store did not answer at the stop");
+    gate.stop();
+    this.telemetry.close();
+  }
+}
+
+/** Longest wait for calls that are under way when the agent stops. */
+const STOP_MS = 5_000;
+
+/** Whether the work was done in time. */
+async function within(clock: Clock, ms: number, work: Promise<unknown>): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = clock.schedule(ms, () => late.resolve(false));
+  try {
+    return await Promise.race([work.then(() => true), late.promise]);
+  } finally {
+    timer.cancel();
+  }
+}
+
+function draining(why: string): StreamHouseError {
+  return new StreamHouseError({
+    code: "AGENT_DRAINING",
+    kind: "unavailable",
+    message: `${why}: ask another agent, or try again`,
+  });
 }

@@ -4,10 +4,9 @@
  * offsets and flush sequences. It never commits anything after a flush whose outcome is open. One for each agent.
  */
 import type { Clock, Timer } from "../core/clock.ts";
-import { asStreamHouseError, StreamHouseError } from "../core/errors.ts";
+import { asStreamHouseError, type StreamHouseError } from "../core/errors.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
-import { backoffMs } from "../core/retry.ts";
 import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import type { ChunkLocation } from "../format/chunk.ts";
 import type { FlushOutcome } from "../metadata/metadata-store.ts";
@@ -17,6 +16,8 @@ import type { BatchSettler } from "./batch-settler.ts";
 import { type Flush, sealFlush } from "./flush.ts";
 import type { FlushBuffer } from "./flush-buffer.ts";
 import type { CommitVerdict, FlushCommitter } from "./flush-committer.ts";
+import { flushTooLate, withOutcome } from "./flush-errors.ts";
+import { FlushPacer, type FlushSituation } from "./flush-pacer.ts";
 import type { FlushTracer } from "./flush-tracer.ts";
 import type { LogIndex } from "./log-index.ts";
 import type { ResolvedAgentOptions } from "./options.ts";
@@ -54,12 +55,12 @@ export interface FlusherComponents {
 }
 
 const BACKGROUND = { background: true };
-const RETRY = { baseMs: 50, maxMs: 1_000 };
 
 export class Flusher {
   readonly #parts: FlusherComponents;
   readonly #options: ResolvedAgentOptions;
   readonly #clock: Clock;
+  readonly #pacer: FlushPacer;
   readonly #stop: AbortController = new AbortController();
   readonly #tasks = new Set<Promise<void>>();
   /** Sealed and not settled, in order. At most the first is committing. */
@@ -69,9 +70,6 @@ export class Flusher {
   #writing = 0;
   /** Undone flushes whose write has not answered: their batches' bytes may still be read. */
   #zombies = 0;
-  /** Writes that failed in a row, and until when to wait for the next one. */
-  #failures = 0;
-  #notBefore = 0;
   #lastError: StreamHouseError | undefined;
   #pumpQueued = false;
   #timer: Timer | undefined;
@@ -82,6 +80,7 @@ export class Flusher {
     this.#parts = components;
     this.#options = options;
     this.#clock = components.clock;
+    this.#pacer = new FlushPacer(components, options, components.sink.concurrency);
   }
 
   /** Takes an accepted batch. Seals in a microtask, so that what arrives together is flushed together. */
@@ -144,34 +143,29 @@ export class Flusher {
   #pump(): void {
     if (this.#stop.signal.aborted) return;
     this.#failOverdue();
-    while (this.#waitMs() === 0) this.#seal();
+    let at = this.#situation();
+    while (this.#pacer.waitMs(at) === 0) {
+      this.#seal();
+      at = this.#situation();
+    }
     this.#timer?.cancel();
     this.#timer = undefined;
-    const wait = Math.min(this.#waitMs(), this.#overdueMs());
-    if (wait < Infinity) this.#timer = this.#clock.schedule(wait, () => this.#pump(), BACKGROUND);
+    const wait = Math.min(this.#pacer.waitMs(at), this.#pacer.overdueMs(at));
+    if (wait < Number.POSITIVE_INFINITY)
+      this.#timer = this.#clock.schedule(wait, () => this.#pump(), BACKGROUND);
     if (this.#isIdle()) for (const wake of this.#idle.splice(0)) wake();
   }
 
-  /** 0: seal now. Infinity: something else will wake us (a write or commit that ends, a batch that comes). */
-  #waitMs(): number {
-    const { buffer, sink } = this.#parts;
-    const oldest = buffer.oldest;
-    if (oldest === undefined) return Infinity;
-    if (this.#zombies > 0 || this.#writing >= sink.concurrency) return Infinity;
-    if (this.#flushes.length > sink.concurrency + 1) return Infinity;
-    const now = this.#clock.monotonic();
-    const pause = Math.max(0, this.#notBefore - now);
-    const enough = this.#flushes.length === 0 || this.#draining;
-    if (enough || buffer.bytes >= this.#options.flushBytes) return pause;
-    return Math.max(pause, oldest.receivedAt + this.#options.flushAgeMs - now);
-  }
-
-  /** Until the first batch of an undone flush is over its time limit. */
-  #overdueMs(): number {
-    const oldest = this.#parts.buffer.oldest;
-    if (oldest === undefined || oldest.firstSealedAt < 0) return Infinity;
-    const due = oldest.firstSealedAt + this.#options.flushTimeLimitMs;
-    return Math.max(1, due - this.#clock.monotonic());
+  #situation(): FlushSituation {
+    const { buffer } = this.#parts;
+    return {
+      oldest: buffer.oldest,
+      bufferedBytes: buffer.bytes,
+      flushes: this.#flushes.length,
+      writing: this.#writing,
+      zombies: this.#zombies,
+      draining: this.#draining,
+    };
   }
 
   #seal(): void {
@@ -216,7 +210,7 @@ export class Flusher {
       if (flush.state === "writing") {
         flush.location = location;
         flush.state = "written";
-        this.#failures = 0;
+        this.#pacer.writeSucceeded();
       } else segments.release(location.key);
     } catch (thrown) {
       if (flush.state === "writing") {
@@ -237,9 +231,7 @@ export class Flusher {
       flush: flush.sequence,
       error: error.message,
     });
-    this.#failures++;
-    this.#notBefore =
-      this.#clock.monotonic() + backoffMs(RETRY, this.#failures, this.#parts.random);
+    this.#pacer.writeFailed();
     this.#retry(flush, error, error.code === "STORE_FULL" || !error.retriable);
   }
 
@@ -247,7 +239,7 @@ export class Flusher {
   #retry(flush: Flush, error: StreamHouseError, forGood: boolean): void {
     this.#parts.instruments.flushEnded("failed", this.#secondsSince(flush.sealedAt), 0);
     // Nothing of it is committed or ever will be, whatever the store says about the chunk itself.
-    this.#lastError = withOutcome(error, "failed");
+    this.#lastError = withOutcome(error, "none");
     this.#parts.buffer.putBack(this.#undoFrom(this.#flushes.indexOf(flush)));
     if (forGood) this.#parts.settler.fail(flush.batches, this.#lastError);
     this.#failOverdue();
@@ -278,24 +270,12 @@ export class Flusher {
   }
 
   #timeIsUp(flush: Flush): void {
-    const limit = `${this.#options.flushTimeLimitMs} ms`;
+    const late = flushTooLate(flush.state, this.#options.flushTimeLimitMs);
     if (flush.state === "committing") {
-      const error = unavailable(
-        "METADATA_UNAVAILABLE",
-        `metadata has not said within ${limit} whether the batch was committed: it may be; with a producer id it is ` +
-          "safe to send it again",
-        "unknown",
-      );
-      for (const batch of flush.batches) batch.dismissWaiters(error);
+      for (const batch of flush.batches) batch.dismissWaiters(late);
       return;
     }
-    const waitsForCommit = flush.state === "written";
-    const late = unavailable(
-      waitsForCommit ? "METADATA_UNAVAILABLE" : "STORE_UNAVAILABLE",
-      `${waitsForCommit ? "metadata" : "the object store"} did not take the batch within ${limit}: try again`,
-      "none",
-    );
-    if (!waitsForCommit) this.#parts.storeReachability.failed();
+    if (flush.state === "writing") this.#parts.storeReachability.failed();
     this.#retry(flush, this.#lastError ?? late, false);
     this.#pump();
   }
@@ -347,7 +327,8 @@ export class Flusher {
       settler.failLost();
       return;
     }
-    settler.fail(flush.batches, withOutcome(verdict.error, verdict.status));
+    const outcome = verdict.status === "unknown" ? "unknown" : "none";
+    settler.fail(flush.batches, withOutcome(verdict.error, outcome));
     // Unknown, or a disagreement about offsets: only a new epoch makes what is in memory certain again.
     if (verdict.status === "unknown" || verdict.error.kind !== "unavailable") {
       lease.runInDoubt(flush.runId, verdict.error.message);
@@ -390,28 +371,4 @@ function refusedBatches(flush: Flush, partitions: Refused): number {
       .map((it) => partitionKey(it.topicId, it.partition)),
   );
   return flush.batches.filter((it) => fenced.has(it.partition.key)).length;
-}
-
-/** The same error with the outcome that holds for the batches, which may differ from the failed call's own. */
-function withOutcome(error: StreamHouseError, status: "failed" | "unknown"): StreamHouseError {
-  const outcome = status === "unknown" ? "unknown" : "none";
-  if (error.outcome === outcome) return error;
-  const { code, kind, message, retriable, retryAfterMs } = error;
-  return new StreamHouseError({
-    code,
-    kind,
-    message,
-    retriable,
-    retryAfterMs,
-    outcome,
-    cause: error,
-  });
-}
-
-function unavailable(
-  code: "STORE_UNAVAILABLE" | "METADATA_UNAVAILABLE",
-  message: string,
-  outcome: "none" | "unknown",
-): StreamHouseError {
-  return new StreamHouseError({ code, kind: "unavailable", message, outcome });
 }

@@ -2,6 +2,7 @@
  * A batch between the append gate and its commit or failure, and who waits for it. It is settled exactly once;
  * a waiter may leave before (its deadline ended), the batch then goes its way without it.
  */
+import type { SpanContext } from "@opentelemetry/api";
 import type { StreamHouseError } from "../core/errors.ts";
 import type { BatchHeader } from "../format/batch-header.ts";
 import type { HeldPartition } from "./held-partition.ts";
@@ -26,8 +27,8 @@ export interface PendingBatchInit {
   readonly charge: number;
   /** By the monotonic clock, ms. */
   readonly receivedAt: number;
-  /** Trace context of the request, for the flush's span. */
-  readonly traceparent: string | undefined;
+  /** Of the request's span, for the flush's span. */
+  readonly spanContext: SpanContext | undefined;
   /** Written even if nobody waits (any more): acks `buffered` and `none`. */
   readonly keep: boolean;
 }
@@ -47,7 +48,7 @@ export class PendingBatch {
   readonly baseSequence: number;
   readonly charge: number;
   readonly receivedAt: number;
-  readonly traceparent: string | undefined;
+  readonly spanContext: SpanContext | undefined;
   readonly keep: boolean;
   state: BatchState = "buffered";
   /** Provisional while sealed, final when committed. */
@@ -66,7 +67,7 @@ export class PendingBatch {
     this.baseSequence = init.header.baseSequence;
     this.charge = init.charge;
     this.receivedAt = init.receivedAt;
-    this.traceparent = init.traceparent;
+    this.spanContext = init.spanContext;
     this.keep = init.keep;
   }
 

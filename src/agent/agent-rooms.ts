@@ -1,0 +1,161 @@
+/** The rooms of one agent, made and wired. No logic of its own. Called by `createAgent`. */
+import type { Clock } from "../core/clock.ts";
+import type { StreamHouseError } from "../core/errors.ts";
+import type { RandomBytes } from "../core/ids.ts";
+import type { Logger } from "../core/logger.ts";
+import type { MetadataStore } from "../metadata/metadata-store.ts";
+import type { AgentApi } from "../rpc/agent-api.ts";
+import type { ObjectStore } from "../storage/object-store.ts";
+import type { SegmentSink } from "../storage/segment-sink.ts";
+import type { Telemetry, TelemetryOptions } from "../telemetry/telemetry.ts";
+import { Admin } from "./admin.ts";
+import { AgentInstruments } from "./agent-instruments.ts";
+import { AppendGate } from "./append-gate.ts";
+import { BatchSettler } from "./batch-settler.ts";
+import { ByteBudget } from "./byte-budget.ts";
+import { Fetcher } from "./fetcher.ts";
+import { FlushBuffer } from "./flush-buffer.ts";
+import { FlushCommitter } from "./flush-committer.ts";
+import { FlushTracer } from "./flush-tracer.ts";
+import { Flusher } from "./flusher.ts";
+import { Groups } from "./groups.ts";
+import { Holdings } from "./holdings.ts";
+import { LagMonitor } from "./lag-monitor.ts";
+import { LeaseManager } from "./lease-manager.ts";
+import { LogIndex } from "./log-index.ts";
+import type { ResolvedAgentOptions } from "./options.ts";
+import { ProduceService } from "./produce-service.ts";
+import { Reachability } from "./reachability.ts";
+import { Retention } from "./retention.ts";
+import { SegmentReferences } from "./segment-references.ts";
+import { createServices } from "./services.ts";
+import { ShareReader } from "./share-reader.ts";
+import { TailCache } from "./tail-cache.ts";
+import { Topics } from "./topics.ts";
+import { WaitingRoom } from "./waiting-room.ts";
+
+/** What an agent is made from. Whoever made them closes them, after the agent's `stop()`. */
+export interface AgentComponents {
+  readonly metadata: MetadataStore;
+  readonly store: ObjectStore;
+  readonly sink: SegmentSink;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly logger: Logger;
+  readonly telemetry: TelemetryOptions | false;
+}
+
+/** What the rooms need of the agent they belong to. */
+export interface AgentSelf {
+  readonly agentId: string;
+  readonly runId: string;
+  readonly telemetry: Telemetry;
+  readonly refusal: () => StreamHouseError | undefined;
+  readonly sweep: () => void;
+}
+
+/** What the agent's life deals with. */
+export interface AgentRooms {
+  readonly api: AgentApi;
+  readonly leases: LeaseManager;
+  readonly flusher: Flusher;
+  readonly gate: AppendGate;
+  readonly topics: Topics;
+  readonly index: LogIndex;
+  readonly waiting: WaitingRoom;
+  readonly lag: LagMonitor;
+  readonly retention: Retention;
+  readonly metadataReachability: Reachability;
+  readonly storeReachability: Reachability;
+  /** Sets the instruments that are only looked at when somebody collects. */
+  readonly observe: () => void;
+}
+
+export function buildRooms(
+  components: AgentComponents,
+  options: ResolvedAgentOptions,
+  self: AgentSelf,
+): AgentRooms {
+  const { clock, logger, metadata, random, sink, store } = components;
+  const { telemetry } = self;
+  const metadataReachability = new Reachability(clock);
+  const storeReachability = new Reachability(clock);
+  const instruments = new AgentInstruments(telemetry.metrics);
+  const topics = new Topics({ metadata, clock, reachability: metadataReachability });
+  const segments = new SegmentReferences();
+  const index = new LogIndex({ metadata, segments });
+  const tail = new TailCache(options.tailCacheBytesMax);
+  const buffer = new FlushBuffer();
+  const budget = new ByteBudget(options.bufferBytesMax);
+  const settler = new BatchSettler({ buffer, budget, tail, clock });
+  const shared = { metadata, clock, logger, reachability: metadataReachability };
+
+  const holdings = new Holdings({ ...shared, topics, index, instruments });
+  const leases: LeaseManager = new LeaseManager(
+    { ...shared, holdings, instruments, random },
+    options,
+    self,
+    {
+      runBegan: (runId) => index.beginRun(runId),
+      lost: (holds) => {
+        for (const hold of holds) tail.drop(hold.topicId, hold.partition);
+        flusher.partitionsLost(holds);
+      },
+    },
+  );
+  holdings.followRun(() => leases.runId);
+  topics.onGone((gone) => {
+    leases.topicsGone(gone);
+    index.dropTopics((topicId) => gone.has(topicId));
+  });
+
+  const committer = new FlushCommitter({ ...shared, random });
+  const tracer = new FlushTracer(telemetry);
+  const flusher: Flusher = new Flusher(
+    {
+      ...{ sink, buffer, settler, committer, index, segments, instruments, tracer },
+      ...{ storeReachability, lease: leases, clock, random, logger },
+    },
+    options,
+  );
+  const gate = new AppendGate({ holdings, lease: leases, flusher, settler, budget, clock });
+
+  const holds = (topicId: string, partition: number) =>
+    holdings.get(topicId, partition) !== undefined;
+  const reader = new ShareReader(
+    { store, reachability: storeReachability },
+    { cacheBytesMax: options.readCacheBytesMax, readsMax: options.storeReadsMax },
+  );
+  const waiting = new WaitingRoom(clock);
+  const groups = new Groups({ metadata, clock });
+  const lag = new LagMonitor({ metadata, index, instruments, holds, clock });
+  const retention = new Retention({ ...shared, store, holdings, topics, index, segments });
+  const api = createServices({
+    ...{ metadata, groups, lag, telemetry, metadataReachability },
+    refusal: self.refusal,
+    produce: new ProduceService({ gate, topics, clock, telemetry }, options),
+    fetcher: new Fetcher({
+      ...{ topics, index, tail, reader, waiting, holds, clock },
+      checkMember: (request) => groups.checkFetch(request),
+    }),
+    offsets: { topics, index, reader, holds },
+    admin: new Admin({
+      ...{ metadata, topics },
+      runId: () => leases.runId,
+      assign: () => leases.assign(),
+      sweep: self.sweep,
+    }),
+  });
+  return {
+    ...{ api, leases, flusher, gate, topics, index, waiting, lag, retention },
+    ...{ metadataReachability, storeReachability },
+    observe: () => {
+      instruments.observe(heldTopics(holdings), budget.used);
+      lag.observe();
+    },
+  };
+}
+
+function* heldTopics(holdings: Holdings): Generator<string, void, undefined> {
+  for (const hold of holdings) yield hold.topic;
+}

@@ -1,0 +1,41 @@
+/** What a batch is told when its flush did not come to its end. Called by the flusher. */
+import { StreamHouseError } from "../core/errors.ts";
+import type { FlushState } from "./flush.ts";
+
+/** The same error with the outcome that holds for the batches, which may differ from the failed call's own. */
+export function withOutcome(
+  error: StreamHouseError,
+  outcome: "none" | "unknown",
+): StreamHouseError {
+  if (error.outcome === outcome) return error;
+  const { code, kind, message, retriable, retryAfterMs } = error;
+  return new StreamHouseError({
+    code,
+    kind,
+    message,
+    retriable,
+    retryAfterMs,
+    outcome,
+    cause: error,
+  });
+}
+
+/** The time limit of a flush is over. While it is being committed the outcome is open; otherwise it is none. */
+export function flushTooLate(state: FlushState, limitMs: number): StreamHouseError {
+  if (state === "committing") {
+    return new StreamHouseError({
+      code: "METADATA_UNAVAILABLE",
+      kind: "unavailable",
+      outcome: "unknown",
+      message:
+        `metadata has not said within ${limitMs} ms whether the batch was committed: it may be; ` +
+        "with a producer id it is safe to send it again",
+    });
+  }
+  const written = state === "written";
+  return new StreamHouseError({
+    code: written ? "METADATA_UNAVAILABLE" : "STORE_UNAVAILABLE",
+    kind: "unavailable",
+    message: `${written ? "metadata" : "the object store"} did not take the batch within ${limitMs} ms: try again`,
+  });
+}

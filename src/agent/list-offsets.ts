@@ -1,0 +1,81 @@
+/** `AgentApi.listOffsets`: offsets by position or by time, from the index (and one share of the store for times). */
+import { asStreamHouseError, invalid } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { checkPartition } from "../core/topic.ts";
+import type {
+  ListOffsetsPartition,
+  ListOffsetsRequest,
+  ListOffsetsResponse,
+  PartitionOffset,
+} from "../rpc/gen/streamhouse/v1/consumer.ts";
+import { toErrorDetail } from "../rpc/status.ts";
+import { offsetAtTime } from "./batch-walk.ts";
+import type { LogIndex } from "./log-index.ts";
+import type { ShareReader } from "./share-reader.ts";
+import type { Topics } from "./topics.ts";
+
+export interface ListOffsetsComponents {
+  readonly topics: Topics;
+  readonly index: LogIndex;
+  readonly reader: ShareReader;
+  readonly holds: (topicId: string, partition: number) => boolean;
+}
+
+const LATEST = -1;
+const EARLIEST = -2;
+
+/** @throws StreamHouseError `INVALID_ARGUMENT`, `REQUEST_TOO_LARGE`; what concerns one partition is in its answer */
+export async function listOffsets(
+  request: ListOffsetsRequest,
+  components: ListOffsetsComponents,
+): Promise<ListOffsetsResponse> {
+  const { partitions } = request;
+  if (partitions.length > limits.partitionsPerRequestMax) {
+    throw invalid(
+      "REQUEST_TOO_LARGE",
+      `${partitions.length} partitions in one request, the limit is ${limits.partitionsPerRequestMax}`,
+      { field: "partitions" },
+    );
+  }
+  partitions.forEach((it, i) => {
+    if (Number.isSafeInteger(it.timestampMs) && it.timestampMs >= EARLIEST) return;
+    throw invalid(
+      "INVALID_ARGUMENT",
+      `partitions[${i}].timestamp_ms is ${it.timestampMs}: expected -1 (latest), -2 (earliest) or ms since 1970`,
+      { field: `partitions[${i}].timestamp_ms` },
+    );
+  });
+  return { offsets: await Promise.all(partitions.map((it) => answerOne(it, components))) };
+}
+
+async function answerOne(
+  asked: ListOffsetsPartition,
+  components: ListOffsetsComponents,
+): Promise<PartitionOffset> {
+  const { topicId, partition } = asked;
+  try {
+    return { topicId, partition, offset: await findOffset(asked, components), error: undefined };
+  } catch (thrown) {
+    const error = toErrorDetail(asStreamHouseError(thrown, "looking an offset up"));
+    return { topicId, partition, offset: -1, error };
+  }
+}
+
+async function findOffset(
+  asked: ListOffsetsPartition,
+  components: ListOffsetsComponents,
+): Promise<number> {
+  const { holds, index, reader, topics } = components;
+  const { topicId, partition, timestampMs } = asked;
+  checkPartition(await topics.find({ name: "", topicId }), partition);
+  if (!holds(topicId, partition)) await index.refreshBounds([{ topicId, partition }]);
+  const log = index.ensure(topicId, partition, 0);
+  if (timestampMs === LATEST) return log.highWatermark;
+  if (timestampMs === EARLIEST) return log.logStart;
+  const first = log.findTime(timestampMs);
+  const share = first === undefined ? undefined : log.share(first);
+  if (first === undefined || share === undefined) return log.highWatermark;
+  const read = await reader.read(log, first, share.length);
+  const offset = offsetAtTime(read[0]?.bytes ?? new Uint8Array(0), timestampMs);
+  return Math.max(offset ?? share.baseOffset, log.logStart);
+}
