@@ -3,6 +3,7 @@
  * takes the offsets back. Owned by the flusher.
  */
 import type { Timer } from "../core/clock.ts";
+import { partitionKey } from "../core/topic.ts";
 import { stampBatch } from "../format/batch-header.ts";
 import {
   type ChunkLocation,
@@ -10,7 +11,7 @@ import {
   type EncodedChunk,
   encodeChunk,
 } from "../format/chunk.ts";
-import type { FlushCommit } from "../metadata/metadata-store.ts";
+import type { FlushCommit, FlushOutcome } from "../metadata/metadata-store.ts";
 import type { Hold, PendingBatch } from "./pending-batch.ts";
 
 /** `undone`: its batches went back to the buffer or failed; whatever its write answers is of no interest. */
@@ -32,6 +33,8 @@ export interface FlushSpan {
   /** What became of it: `committed`, `refused`, `undone` … Only the first call counts. */
   end(outcome: string): void;
 }
+
+type RefusedPartitions = Extract<FlushOutcome, { readonly status: "refused" }>["partitions"];
 
 export interface SealInput {
   readonly span: FlushSpan;
@@ -78,6 +81,16 @@ export class Flush {
     for (const share of this.shares) share.partition.nextOffset = share.baseOffset;
     for (const batch of this.batches) batch.state = "buffered";
     this.abort.abort();
+  }
+
+  /** How many of its batches a newer lease epoch keeps out. */
+  fencedBatches(refused: RefusedPartitions): number {
+    const fenced = new Set(
+      refused
+        .filter((it) => it.reason === "fenced")
+        .map((it) => partitionKey(it.topicId, it.partition)),
+    );
+    return this.batches.filter((it) => fenced.has(it.partition.key)).length;
   }
 
   /** What metadata is asked to commit. Only once it is written. */

@@ -7,9 +7,7 @@ import type { Clock, Timer } from "../core/clock.ts";
 import { asStreamHouseError, type StreamHouseError } from "../core/errors.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
-import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import type { ChunkLocation } from "../format/chunk.ts";
-import type { FlushOutcome } from "../metadata/metadata-store.ts";
 import type { SegmentSink } from "../storage/segment-sink.ts";
 import type { AgentInstruments } from "./agent-instruments.ts";
 import type { BatchSettler } from "./batch-settler.ts";
@@ -17,6 +15,7 @@ import { type Flush, sealFlush } from "./flush.ts";
 import type { FlushBuffer } from "./flush-buffer.ts";
 import type { CommitVerdict, FlushCommitter } from "./flush-committer.ts";
 import { flushTooLate, withOutcome } from "./flush-errors.ts";
+import type { FlushLease } from "./flush-lease.ts";
 import { FlushPacer, type FlushSituation } from "./flush-pacer.ts";
 import type { FlushTracer } from "./flush-tracer.ts";
 import type { LogIndex } from "./log-index.ts";
@@ -24,19 +23,6 @@ import type { ResolvedAgentOptions } from "./options.ts";
 import type { Hold, PendingBatch } from "./pending-batch.ts";
 import type { Reachability } from "./reachability.ts";
 import type { SegmentReferences } from "./segment-references.ts";
-
-/** What the flusher asks of, and tells, the lease manager. */
-export interface FlushLease {
-  readonly runId: string;
-  /** By the monotonic clock, at this moment. */
-  isValid(): boolean;
-  /** Metadata refused these: their leases are gone. Calls `partitionsLost`. */
-  refused(
-    partitions: readonly (TopicPartition & { readonly reason: "fenced" | "deleted" })[],
-  ): void;
-  /** What is in memory may differ from metadata: begin a new run, from what metadata says (if it is still this one). */
-  runInDoubt(runId: string, reason: string): void;
-}
 
 export interface FlusherComponents {
   readonly sink: SegmentSink;
@@ -321,7 +307,7 @@ export class Flusher {
     flush.location = undefined;
     buffer.putBack(this.#undoFrom(0));
     if (verdict.status === "refused") {
-      instruments.fenced(refusedBatches(flush, verdict.partitions));
+      instruments.fenced(flush.fencedBatches(verdict.partitions));
       lease.refused(verdict.partitions);
       // Those whose lease was gone before the answer are not the lease manager's any more.
       settler.failLost();
@@ -359,16 +345,4 @@ export class Flusher {
     this.#tasks.add(task);
     void task.finally(() => this.#tasks.delete(task));
   }
-}
-
-type Refused = Extract<FlushOutcome, { readonly status: "refused" }>["partitions"];
-
-/** Batches of the flush that a newer lease epoch keeps out. */
-function refusedBatches(flush: Flush, partitions: Refused): number {
-  const fenced = new Set(
-    partitions
-      .filter((it) => it.reason === "fenced")
-      .map((it) => partitionKey(it.topicId, it.partition)),
-  );
-  return flush.batches.filter((it) => fenced.has(it.partition.key)).length;
 }

@@ -11,7 +11,7 @@ import { createTicker, type Ticker } from "../core/ticker.ts";
 import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { AgentInstruments } from "./agent-instruments.ts";
-import type { FlushLease } from "./flusher.ts";
+import type { FlushLease } from "./flush-lease.ts";
 import type { Holdings } from "./holdings.ts";
 import type { ResolvedAgentOptions } from "./options.ts";
 import type { Hold } from "./pending-batch.ts";
