@@ -12,8 +12,10 @@ import {
 } from "../format/batch-builder.ts";
 import { decodeBatch, plainRecord } from "../format/batch-decoder.ts";
 import type { Compression } from "../format/compression.ts";
+import { Lineage } from "../telemetry/lineage.ts";
 import type { Entry, EntryBatch, EntryTopic } from "./entry.ts";
 import type { Basis } from "./sequence.ts";
+import type { SendTrace } from "./tracing.ts";
 
 /** `open` takes records · `closed` has all of them · `sealing` is being compressed · `sealed` has its bytes · `done` is settled. */
 export type BatchPhase = "open" | "closed" | "sealing" | "sealed" | "done";
@@ -47,6 +49,8 @@ export class ProducerBatch implements EntryBatch {
   recordCount = 0;
   /** Records whose callers have not been told. */
   unsettled = 0;
+  /** Where its records come from, if any of them comes from a trace. */
+  lineage: Lineage | undefined = undefined;
   #takenBack = 0;
   bytes: Uint8Array | undefined = undefined;
 
@@ -89,6 +93,19 @@ export class ProducerBatch implements EntryBatch {
   /** Its bytes take more than a moment: `prepare()` before it is stamped. */
   get needsPreparation(): boolean {
     return this.bytes === undefined && (this.#compression !== "none" || this.#takenBack > 0);
+  }
+
+  get isTraced(): boolean {
+    return this.lineage !== undefined;
+  }
+
+  addOrigin(trace: SendTrace | undefined): void {
+    if (this.lineage === undefined) {
+      this.lineage = new Lineage();
+      // The records before came from no trace.
+      if (this.recordCount > 1) this.lineage.add(undefined);
+    }
+    this.lineage.add(trace?.origin);
   }
 
   takeBack(): boolean {

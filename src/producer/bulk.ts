@@ -13,6 +13,7 @@ import {
   type SentRange,
 } from "./send-result.ts";
 import type { Progress, TopicState, Waiter } from "./topic-state.ts";
+import type { SendTrace } from "./tracing.ts";
 
 /** Its records in one batch. */
 class Share implements Entry {
@@ -53,13 +54,15 @@ export interface BulkCallbacks {
   readonly refused: (topic: TopicState, records: number, code: string) => void;
 }
 
-export interface BulkTimes {
+/** When it was sent, and from which trace. */
+export interface BulkOrigin {
   /** Monotonic ms. */
   readonly startedAt: number;
   readonly deadlineAt: number;
   /** Wall clock, ms since 1970: for records without a timestamp. */
   readonly now: number;
   readonly generation: number;
+  readonly trace: SendTrace | undefined;
 }
 
 export class Bulk implements Waiter {
@@ -69,7 +72,7 @@ export class Bulk implements Waiter {
   readonly #records: readonly ProducerRecord[];
   readonly #accumulator: Accumulator;
   readonly #callbacks: BulkCallbacks;
-  readonly #times: BulkTimes;
+  readonly #origin: BulkOrigin;
   /** The next record to place. */
   #position = 0;
   #certain = false;
@@ -83,15 +86,15 @@ export class Bulk implements Waiter {
     topic: TopicState,
     records: readonly ProducerRecord[],
     accumulator: Accumulator,
-    times: BulkTimes,
+    origin: BulkOrigin,
     callbacks: BulkCallbacks,
   ) {
     this.topic = topic;
-    this.generation = times.generation;
-    this.deadlineAt = times.deadlineAt;
+    this.generation = origin.generation;
+    this.deadlineAt = origin.deadlineAt;
     this.#records = records;
     this.#accumulator = accumulator;
-    this.#times = times;
+    this.#origin = origin;
     this.#callbacks = callbacks;
     this.#partitions = new Int32Array(records.length);
   }
@@ -102,19 +105,21 @@ export class Bulk implements Waiter {
 
   advance(): Progress {
     const records = this.#records;
-    const { startedAt, now, generation } = this.#times;
+    const { startedAt, now, generation, trace } = this.#origin;
     const arrival = { startedAt, timestamp: now, generation };
     while (this.#position < records.length) {
       if (this.#accumulator.full) return "full";
       const record = records[this.#position] as ProducerRecord;
       try {
         arrival.timestamp = record.timestamp ?? now;
-        const batch = this.#accumulator.place(this.topic, record, arrival, this.#certain);
+        const marked = trace === undefined ? record : trace.mark(record);
+        const batch = this.#accumulator.place(this.topic, marked, arrival, this.#certain);
         if (batch === STALE) {
           this.#certain = true;
           return "stale";
         }
         this.#enter(batch.entries, batch.partition);
+        if (trace !== undefined || batch.isTraced) batch.addOrigin(trace);
       } catch (error) {
         this.#refuse(asStreamHouseError(error, "sendBatch"), this.#position, this.#position + 1);
       }
@@ -142,7 +147,7 @@ export class Bulk implements Waiter {
   fail(error: StreamHouseError): void {
     this.#refuse(error, this.#position, this.#records.length);
     this.#position = this.#records.length;
-    this.#finishIfOver(this.#times.startedAt);
+    this.#finishIfOver(this.#origin.startedAt);
   }
 
   #refuse(error: StreamHouseError, from: number, to: number): void {
@@ -166,7 +171,7 @@ export class Bulk implements Waiter {
 
   #finishIfOver(now: number): void {
     if (this.#unsettled > 0 || this.#position < this.#records.length) return;
-    const seconds = Math.max(0, now - this.#times.startedAt) / 1_000;
+    const seconds = Math.max(0, now - this.#origin.startedAt) / 1_000;
     this.topic.instruments.sendDuration.record(seconds);
     const ranges = rangesOf(this.#shares);
     const count = ranges.reduce((sum, range) => sum + range.count, 0);

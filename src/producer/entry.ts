@@ -5,7 +5,7 @@
 import { StreamHouseError } from "../core/errors.ts";
 import type { TopicInstruments } from "./instruments.ts";
 import type { SendResult } from "./send-result.ts";
-import type { SendTrace } from "./send-trace.ts";
+import type { SendTrace } from "./tracing.ts";
 
 /** What an entry needs to know of its topic. */
 export interface EntryTopic {
@@ -18,6 +18,10 @@ export interface EntryBatch {
   readonly entries: Entry[];
   /** Records whose callers have not been told. */
   unsettled: number;
+  /** Its last record comes from this trace, or from none. */
+  addOrigin(trace: SendTrace | undefined): void;
+  /** Some record before comes from a trace. */
+  readonly isTraced: boolean;
   /** Leaves one record out. False if the batch is sealed already. */
   takeBack(): boolean;
 }
@@ -42,7 +46,7 @@ export class SendEntry implements Entry {
   readonly timestamp: number;
   readonly #resolve: Resolve;
   readonly #reject: Reject;
-  /** Set only when a sampled trace is active at `send()`. */
+  /** Set only when a trace was active at `send()`. */
   trace: SendTrace | undefined = undefined;
 
   constructor(resolve: Resolve, reject: Reject, startedAt: number, timestamp: number) {
@@ -64,6 +68,7 @@ export class SendEntry implements Entry {
   /** Its record was put into this batch. */
   enter(batch: EntryBatch): void {
     batch.entries.push(this);
+    if (this.trace !== undefined || batch.isTraced) batch.addOrigin(this.trace);
   }
 
   sent(topic: EntryTopic, partition: number, baseOffset: number, now: number): void {

@@ -4,8 +4,8 @@ import { Queue } from "../core/queue.ts";
 import type { CallContext } from "../rpc/agent-api.ts";
 import type { ProduceRequest, ProduceResponse } from "../rpc/gen/streamhouse/v1/producer.ts";
 import type { ProducerBatch } from "./batch.ts";
-import type { RequestTrace } from "./request-trace.ts";
 import type { Partition } from "./topic-state.ts";
+import type { RequestTrace } from "./tracing.ts";
 
 /** A batch and where it belongs. */
 export interface Cargo {

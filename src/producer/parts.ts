@@ -1,6 +1,6 @@
 /** Puts the rooms of a producer together: who tells whom. Called once by the producer's door. */
 import type { ClientContext } from "../client/client-context.ts";
-import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
+import { createTelemetry } from "../telemetry/telemetry.ts";
 import { Accumulator } from "./accumulator.ts";
 import { Answers } from "./answers.ts";
 import { ProducerInstruments } from "./instruments.ts";
@@ -8,10 +8,11 @@ import type { ResolvedProducerOptions } from "./options.ts";
 import { Sender } from "./sender.ts";
 import { ProducerIdentity } from "./sequence.ts";
 import { TopicFinder } from "./topic-finder.ts";
+import { ProducerTracing } from "./tracing.ts";
 
 export interface ProducerParts {
   readonly accumulator: Accumulator;
-  readonly telemetry: Telemetry;
+  readonly tracing: ProducerTracing;
   /** Fails what is still pending and ends everything that runs. */
   end(): Promise<void>;
 }
@@ -24,6 +25,7 @@ export function createProducerParts(
   const telemetry = createTelemetry(context.telemetry, { name: "producer" });
   const ending = new AbortController();
   const ended = ending.signal;
+  const tracing = new ProducerTracing(telemetry);
   const instruments = new ProducerInstruments(telemetry.metrics);
   const backoff = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
   const outside = { cluster, clock, random, ended };
@@ -66,12 +68,12 @@ export function createProducerParts(
     identity,
     finder,
     instruments,
-    tracing: { request: () => undefined },
+    tracing,
   });
 
   return {
     accumulator,
-    telemetry,
+    tracing,
     async end() {
       answers.failAll();
       ending.abort();

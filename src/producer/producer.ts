@@ -1,7 +1,7 @@
 /** The door of this wing: what an application sends with. */
 import type { ClientContext } from "../client/client-context.ts";
 import type { Clock } from "../core/clock.ts";
-import { asStreamHouseError, closed } from "../core/errors.ts";
+import { asStreamHouseError, closed, invalid, type StreamHouseError } from "../core/errors.ts";
 import type { ProducerRecord } from "../core/record.ts";
 import { checkTopicName } from "../core/topic.ts";
 import { type Accumulator, STALE } from "./accumulator.ts";
@@ -124,14 +124,16 @@ class BatchingProducer implements Producer {
       signal === undefined
         ? new SendEntry(this.#resolve, this.#reject, startedAt, timestamp)
         : this.#abortable(topic, signal, startedAt, timestamp);
+    entry.trace = this.#parts.tracing.send(record.topic, record);
     this.#accumulator.taken(topic, 1);
-    this.#place(topic, record, entry);
+    this.#place(topic, entry.trace === undefined ? record : entry.trace.mark(record), entry);
     return promise;
   }
 
   #topic(name: string): TopicState {
     const known = this.#accumulator.knownTopic(name);
     if (known !== undefined) return known;
+    if (typeof name !== "string") throw missing("topic", "the name of a topic");
     checkTopicName(name);
     return this.#accumulator.addTopic(name);
   }
@@ -196,16 +198,18 @@ class BatchingProducer implements Producer {
     if (this.#closing !== undefined) return Promise.reject(closed("this producer"));
     return new Promise((resolve, reject) => {
       const topic = this.#topic(batch.topic);
+      if (!Array.isArray(batch.records)) throw missing("records", "an array of records");
       const startedAt = this.#clock.monotonic();
-      const times = {
+      const origin = {
         startedAt,
         deadlineAt: startedAt + this.#options.deliveryTimeoutMs,
         now: this.#clock.now(),
         generation: this.#accumulator.generations.current,
+        trace: this.#parts.tracing.sendBatch(),
       };
       const refused = this.#countRefused;
       const callbacks = { resolve, reject, refused };
-      const bulk = new Bulk(topic, batch.records, this.#accumulator, times, callbacks);
+      const bulk = new Bulk(topic, batch.records, this.#accumulator, origin, callbacks);
       this.#accumulator.taken(topic, batch.records.length);
       const progress = this.#accumulator.canPlace(topic) ? bulk.advance() : "full";
       if (progress !== "done") this.#accumulator.line.join(bulk, { stale: progress === "stale" });
@@ -243,4 +247,8 @@ class BatchingProducer implements Producer {
     });
     return this.#writable;
   }
+}
+
+function missing(field: string, expected: string): StreamHouseError {
+  return invalid("INVALID_ARGUMENT", `${field} is missing: give ${expected}`, { field });
 }

@@ -8,8 +8,8 @@ import type { Answers } from "./answers.ts";
 import { batchAtFault } from "./delivery.ts";
 import type { Cargo, Flight, Lane } from "./lane.ts";
 import type { ResolvedProducerOptions } from "./options.ts";
-import type { RequestTracing } from "./request-trace.ts";
 import type { Partition } from "./topic-state.ts";
+import type { ProducerTracing, TracedBatch } from "./tracing.ts";
 
 const acksOnWire = {
   durable: Acks.ACKS_DURABLE,
@@ -19,7 +19,7 @@ const acksOnWire = {
 
 export interface RequestComponents {
   readonly answers: Answers;
-  readonly tracing: RequestTracing;
+  readonly tracing: ProducerTracing;
   /** Aborts when the producer ends. */
   readonly ended: AbortSignal;
 }
@@ -44,7 +44,7 @@ export class Requests {
   send(lane: Lane, cargo: readonly Cargo[], now: number): void {
     const { tracing } = this.#components;
     const controller = new AbortController();
-    const trace = tracing.request(cargo, lane.connection.address);
+    const trace = tracing.request(cargo.map(described), lane.connection.address);
     const flight: Flight = { lane, cargo, controller, trace };
     lane.flights.add(flight);
     let deadlineAt = now;
@@ -81,7 +81,7 @@ export class Requests {
       return;
     }
     if (!this.#landed(flight)) return;
-    flight.trace?.answered(results);
+    flight.trace?.answered(results.filter((it) => it.error !== undefined).length);
     flight.cargo.forEach(({ partition, batch }, i) => {
       const result = results[i];
       if (result !== undefined) this.#components.answers.answered(partition, batch, result);
@@ -134,6 +134,17 @@ export class Requests {
       }
     }
   }
+}
+
+function described({ partition, batch }: Cargo): TracedBatch {
+  const { recordCount, sizeBytes, lineage } = batch;
+  return {
+    topic: partition.topic.name,
+    partition: partition.index,
+    recordCount,
+    sizeBytes,
+    lineage,
+  };
 }
 
 function internal(message: string): StreamHouseError {

@@ -17,11 +17,11 @@ import type { ProducerBatch } from "./batch.ts";
 import type { ProducerInstruments } from "./instruments.ts";
 import { type Cargo, Lane } from "./lane.ts";
 import type { ResolvedProducerOptions } from "./options.ts";
-import type { RequestTracing } from "./request-trace.ts";
 import { Requests } from "./requests.ts";
 import { type Identity, nextSequence, type ProducerIdentity } from "./sequence.ts";
 import type { TopicFinder } from "./topic-finder.ts";
 import type { Partition } from "./topic-state.ts";
+import type { ProducerTracing } from "./tracing.ts";
 
 export interface SenderComponents {
   readonly cluster: Cluster;
@@ -31,7 +31,7 @@ export interface SenderComponents {
   readonly identity: ProducerIdentity;
   readonly finder: TopicFinder;
   readonly instruments: ProducerInstruments;
-  readonly tracing: RequestTracing;
+  readonly tracing: ProducerTracing;
   /** Aborts when the producer ends. */
   readonly ended: AbortSignal;
 }
