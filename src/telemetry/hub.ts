@@ -3,7 +3,7 @@
  * counters are summed, of gauges the last writer counts). What a closed component counted stays in the sums, because a
  * counter that falls looks like a restart. Read by the bridge and by the metric producer.
  */
-import type { InstrumentDescriptor } from "./catalogue.ts";
+import { catalogue, type InstrumentDescriptor } from "./catalogue.ts";
 import {
   CounterCell,
   type Family,
@@ -13,7 +13,7 @@ import {
   type Series,
   UpDownCell,
 } from "./cells.ts";
-import { newCell, seriesPerFamilyMax } from "./registry.ts";
+import { createMetricRegistry, newCell, seriesPerFamilyMax } from "./registry.ts";
 import { METRIC_OVERFLOW } from "./semconv.ts";
 
 /** What a MeterProvider carries for us: where components hand in their registries. */
@@ -27,6 +27,8 @@ export class MetricHub implements MetricAttachment {
   /** Totals of closed components, by family; with the same limit of series as any family. */
   readonly #retired = new Map<string, RetiredFamily>();
 
+  readonly #own = createMetricRegistry();
+
   attach(registry: MetricRegistry): () => void {
     this.#registries.add(registry);
     return () => {
@@ -37,10 +39,15 @@ export class MetricHub implements MetricAttachment {
   /** The families of all registries, merged. The cells may be the live ones: read them at once. */
   collect(): Iterable<Family> {
     const merged = new Map<string, MergedFamily>();
+    // Shown by itself as well, hence the 1.
+    let count = 1;
     for (const family of this.#retired.values()) merge(merged, family);
     for (const registry of this.#registries) {
       for (const family of registry.collect()) merge(merged, family);
     }
+    for (const family of merged.values()) count += family.series.size;
+    this.#own.gauge(catalogue.telemetrySeries).set(count);
+    for (const family of this.#own.collect()) merge(merged, family);
     return merged.values();
   }
 

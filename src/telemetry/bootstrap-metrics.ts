@@ -1,0 +1,128 @@
+/**
+ * The metrics half of the bootstrap: the Prometheus exporter that collects for `/metrics` (without its own server), OTLP push if
+ * asked, and the branding by which components hand in their cells. Called by `bootstrap.ts`.
+ */
+import { type ExportResult, ExportResultCode } from "@opentelemetry/core";
+import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-http";
+import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import type { Resource } from "@opentelemetry/resources";
+import {
+  type IMetricReader,
+  MeterProvider,
+  type MetricProducer,
+  PeriodicExportingMetricReader,
+  type PushMetricExporter,
+  type ResourceMetrics,
+} from "@opentelemetry/sdk-metrics";
+import { systemClock } from "../core/clock.ts";
+import type { EnvironmentSettings } from "./bootstrap-environment.ts";
+import { otlpConfig } from "./bootstrap-otlp.ts";
+import { catalogue } from "./catalogue.ts";
+import type { MetricRegistry } from "./cells.ts";
+import { MetricHub } from "./hub.ts";
+import { attachmentOf, carryAttachment } from "./meter-bridge.ts";
+import { createMetricProducer } from "./metric-producer.ts";
+import { type MetricsSource, PROMETHEUS_TEXT } from "./metrics-source.ts";
+
+export interface MetricComponents {
+  readonly resource: Resource;
+  readonly settings: EnvironmentSettings;
+  readonly health: MetricRegistry;
+  readonly instruments: "producer" | "meter";
+  /** The application's own readers. */
+  readonly readers: readonly IMetricReader[];
+}
+
+export interface MetricParts {
+  readonly meterProvider: MeterProvider;
+  readonly metrics: MetricsSource;
+}
+
+export function createMeterProvider(parts: MetricComponents): MetricParts {
+  const { settings, health, resource } = parts;
+  const hub = parts.instruments === "producer" ? new MetricHub() : undefined;
+  // Cells would be collected by the producers and again by way of instruments if a reader had both.
+  const metricProducers = hub === undefined ? [] : [createMetricProducer(hub)];
+  const readers = [...parts.readers];
+  let prometheus: PrometheusExporter | undefined;
+  if (settings.metrics.prometheus) {
+    prometheus = prometheusReader(metricProducers);
+    readers.push(prometheus);
+  }
+  if (settings.metrics.otlp !== undefined) {
+    readers.push(otlpReader(settings, metricProducers, health));
+  }
+  const meterProvider = new MeterProvider({ resource, readers });
+  if (hub !== undefined) carryAttachment(meterProvider, hub);
+  attachmentOf(meterProvider).attach(health);
+  const metrics =
+    prometheus === undefined
+      ? textSource("metrics are not collected here: OTEL_METRICS_EXPORTER=none")
+      : prometheusSource(prometheus, health);
+  return { meterProvider, metrics };
+}
+
+/** A source that only says why there is nothing. */
+export function textSource(reason: string): MetricsSource {
+  const text = { body: `# ${reason}\n`, contentType: PROMETHEUS_TEXT };
+  return { collect: () => Promise.resolve(text) };
+}
+
+function prometheusReader(metricProducers: MetricProducer[]): PrometheusExporter {
+  return new PrometheusExporter({ preventServerStart: true, metricProducers });
+}
+
+/** An observable callback of the application that takes longer is left out. */
+const collectTimeoutMs = 5_000;
+
+/** The SDK's collection and the stock serializer, but a failure is a failure (the stock handler answers 200). */
+function prometheusSource(exporter: PrometheusExporter, health: MetricRegistry): MetricsSource {
+  // No scope labels: they would make every name here three labels longer, and differ from the Collector's default.
+  const serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
+  const duration = health.histogram(catalogue.scrapeDuration);
+  const errors = health.counter(catalogue.collectErrors);
+  return {
+    async collect() {
+      const startedAt = systemClock.monotonic();
+      const collected = await exporter.collect({ timeoutMillis: collectTimeoutMs });
+      // An instrument of the application that threw is missing from the result; all others are in it.
+      errors.add(collected.errors.length);
+      const body = serializer.serialize(collected.resourceMetrics);
+      duration.record((systemClock.monotonic() - startedAt) / 1_000);
+      return { body: body.endsWith("\n") ? body : `${body}\n`, contentType: PROMETHEUS_TEXT };
+    },
+  };
+}
+
+function otlpReader(
+  settings: EnvironmentSettings,
+  metricProducers: MetricProducer[],
+  health: MetricRegistry,
+): IMetricReader {
+  const { otlp, intervalMillis, timeoutMillis } = settings.metrics;
+  // The JSON encoding whatever the protocol says: receivers take both on the same path.
+  const exporter = new OTLPMetricExporter(otlp === undefined ? {} : otlpConfig(otlp));
+  const interval = intervalMillis ?? 60_000;
+  return new PeriodicExportingMetricReader({
+    exporter: countFailures(exporter, health),
+    exportIntervalMillis: interval,
+    exportTimeoutMillis: Math.min(timeoutMillis ?? 30_000, interval),
+    metricProducers,
+  });
+}
+
+function countFailures(exporter: OTLPMetricExporter, health: MetricRegistry): PushMetricExporter {
+  const failures = health.counter(catalogue.exportFailures, { signal: "metrics" });
+  return {
+    export(data: ResourceMetrics, done: (result: ExportResult) => void) {
+      exporter.export(data, (result) => {
+        if (result.code !== ExportResultCode.SUCCESS) failures.add(1);
+        done(result);
+      });
+    },
+    forceFlush: () => exporter.forceFlush(),
+    shutdown: () => exporter.shutdown(),
+    selectAggregation: (type) => exporter.selectAggregation(type),
+    selectAggregationTemporality: (type) => exporter.selectAggregationTemporality(type),
+  };
+}
