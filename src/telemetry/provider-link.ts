@@ -93,7 +93,7 @@ class Link implements ProviderLink {
 }
 
 /** The API answers a provider of no-op meters until an SDK is registered. */
-function isRegistered(provider: MeterProvider): boolean {
+export function isRegistered(provider: MeterProvider): boolean {
   try {
     return provider.getMeter(SCOPE_NAME) !== createNoopMeter();
   } catch {

@@ -1,0 +1,152 @@
+/**
+ * A whole agent process: data folder, agent, gRPC server and HTTP endpoint, started and stopped in the right order. Called by
+ * applications, by the command line, and by the main job.
+ */
+import { metrics as metricsApi } from "@opentelemetry/api";
+import { type Agent, type AgentStatus, createAgent } from "../agent/agent.ts";
+import type { AgentOptions } from "../agent/options.ts";
+import { createGrpcServer } from "../agent/server.ts";
+import { systemClock } from "../core/clock.ts";
+import { createUlid, systemRandom } from "../core/ids.ts";
+import { type Logger, silentLogger } from "../core/logger.ts";
+import { createHandler } from "../http/handler.ts";
+import type { MetricsSource } from "../telemetry/metrics-source.ts";
+import { isRegistered } from "../telemetry/provider-link.ts";
+import type { TelemetryOptions } from "../telemetry/telemetry.ts";
+import { listenHttp } from "./http-listener.ts";
+import { onSignals } from "./signals.ts";
+import { openFolderStores } from "./stores.ts";
+import { Teardown } from "./teardown.ts";
+
+/** Where an agent's metrics and spans go, and where `/metrics` gets its text. What `bootstrap()` answers fits. */
+export interface ServeTelemetry extends TelemetryOptions {
+  readonly metrics?: MetricsSource | undefined;
+}
+
+export interface ServeOptions {
+  /** The folder that holds everything; made if it is missing. One agent at a time. */
+  readonly data: string;
+  /** Where clients connect, `host:port`; port 0 takes a free one. Default `127.0.0.1:7070`. */
+  readonly grpc?: string | undefined;
+  /** Where `/metrics`, `/health` and `/ready` are; port 0 takes a free one, `false` listens nowhere. Default `127.0.0.1:8080`. */
+  readonly http?: string | false | undefined;
+  /** The address that clients are told, when it is not the one listened on (`0.0.0.0`, or behind a mapping). */
+  readonly advertise?: string | undefined;
+  /** Asked for by `/metrics` requests as `Authorization: Bearer …`. Default: none. */
+  readonly token?: string | undefined;
+  /**
+   * Default: the globally registered OpenTelemetry providers. If none are registered, an SDK is set up by `bootstrap()`, reads the
+   * `OTEL_*` variables, and is shut down with the agent. `false`: nothing is measured.
+   */
+  readonly telemetry?: ServeTelemetry | false | undefined;
+  /** Default: says nothing. */
+  readonly logger?: Logger | undefined;
+  /** Stop at SIGTERM and SIGINT, after finishing what was accepted. Default false: signals are the application's. */
+  readonly signals?: boolean | undefined;
+  /** Settings of the agent beyond the defaults. */
+  readonly agent?: Omit<AgentOptions, "runId" | "address" | "predecessorsDead"> | undefined;
+}
+
+export interface Served extends AsyncDisposable {
+  readonly agent: Agent;
+  /** The real address, `host:port`. */
+  readonly grpc: string;
+  /** The real address, `http://host:port`; empty with `http: false`. */
+  readonly http: string;
+  /**
+   * Takes no new work, finishes what was accepted, releases the leases, and closes everything. Idempotent; after it nothing runs and
+   * the folder can be used again at once.
+   */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts an agent with its servers; resolves when it serves.
+ * @throws StreamHouseError `DATA_FOLDER_IN_USE`, `DATA_FOLDER_UNUSABLE`, `METADATA_TOO_NEW`, `ADDRESS_IN_USE`, `INVALID_ARGUMENT`,
+ * `STORE_FULL`; nothing stays open then
+ */
+export async function serve(options: ServeOptions): Promise<Served> {
+  const logger = options.logger ?? silentLogger;
+  const teardown = new Teardown(logger);
+  try {
+    return await start(options, logger, teardown);
+  } catch (error) {
+    await teardown.unwind().catch(() => {});
+    throw error;
+  }
+}
+
+async function start(options: ServeOptions, logger: Logger, teardown: Teardown): Promise<Served> {
+  const clock = systemClock;
+  const random = systemRandom;
+  const runId = createUlid(clock.now(), random);
+  const stores = await openFolderStores(options.data, runId, clock, teardown);
+  const telemetry = await findTelemetry(options.telemetry, logger, teardown);
+  const agent = createAgent(
+    { ...stores, clock, random, logger, telemetry },
+    { ...options.agent, runId, predecessorsDead: stores.predecessorsDead },
+  );
+  teardown.add("agent", () => agent.stop());
+  const server = createGrpcServer(
+    { api: agent.api, telemetry: agent.telemetry, logger, clock },
+    { address: options.grpc ?? "127.0.0.1:7070" },
+  );
+  teardown.add("gRPC server", () => server.stop());
+  // The real port is known only once it listens; calls are refused until the agent has started.
+  const grpc = await server.start();
+  await agent.start({ address: options.advertise ?? grpc });
+
+  let stopping = false;
+  const handler = createHandler({
+    agent: { status: (): AgentStatus => statusOf(agent, stopping) },
+    metrics: telemetry === false ? undefined : telemetry.metrics,
+    token: options.token,
+  });
+  const http = options.http === false ? undefined : await openHttp(handler, options.http, teardown);
+  logger.info("agent serves", { grpc, http: http ?? "", data: options.data, runId });
+
+  const stop = async (): Promise<void> => {
+    stopping = true;
+    forgetSignals();
+    // First the calls that are under way get their answers; `/ready` says 503 meanwhile.
+    await server.drain();
+    await agent.drain();
+    await teardown.unwind();
+  };
+  let stopped: Promise<void> | undefined;
+  const stopOnce = (): Promise<void> => {
+    stopped ??= stop();
+    return stopped;
+  };
+  const forgetSignals = options.signals === true ? onSignals(stopOnce, logger) : () => {};
+  return { agent, grpc, http: http ?? "", stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+}
+
+async function openHttp(
+  handler: (request: Request) => Promise<Response>,
+  address: string | undefined,
+  teardown: Teardown,
+): Promise<string> {
+  const listener = await listenHttp(handler, address ?? "127.0.0.1:8080");
+  teardown.add("HTTP server", () => listener.stop());
+  return listener.url;
+}
+
+function statusOf(agent: Agent, stopping: boolean): AgentStatus {
+  const status = agent.status();
+  return stopping && status.phase !== "stopped" ? { ...status, phase: "draining" } : status;
+}
+
+async function findTelemetry(
+  given: ServeTelemetry | false | undefined,
+  logger: Logger,
+  teardown: Teardown,
+): Promise<ServeTelemetry | false> {
+  if (given !== undefined) return given;
+  if (isRegistered(metricsApi.getMeterProvider())) return {};
+  // Loaded only here: an application with its own SDK never loads this one.
+  const { bootstrap } = await import("../telemetry/bootstrap.ts");
+  const sdk = bootstrap({ logger });
+  teardown.add("telemetry", () => sdk.shutdown());
+  return sdk;
+}
