@@ -9,8 +9,7 @@ import {
   type ErrorOutcome,
   StreamHouseError,
 } from "../core/errors.ts";
-import { Any } from "./gen/google/protobuf/any.ts";
-import { ErrorDetail, RpcStatus } from "./gen/streamhouse/v1/error.ts";
+import { ErrorDetail, PackedDetail, RpcStatus } from "./gen/streamhouse/v1/error.ts";
 
 /** gRPC's status codes (https://grpc.io/docs/guides/status-codes/). */
 export const grpcStatus = {
@@ -159,7 +158,7 @@ export function toWireStatus(error: StreamHouseError): WireStatus {
   const code = grpcStatusOf(error);
   const detail = toErrorDetail(error);
   const value = ErrorDetail.encode(detail).finish();
-  const details = [Any.fromPartial({ typeUrl: ERROR_DETAIL_TYPE, value })];
+  const details = [PackedDetail.fromPartial({ typeUrl: ERROR_DETAIL_TYPE, value })];
   return {
     code,
     message: detail.message,

@@ -61,8 +61,7 @@ def status_of(call):
         for name, value in error.trailing_metadata() or ():
             if name == "grpc-status-details-bin":
                 status = error_pb2.RpcStatus.FromString(value)
-                detail = error_pb2.ErrorDetail()
-                status.details[0].Unpack(detail)
+                detail = error_pb2.ErrorDetail.FromString(status.details[0].value)
                 seen.update(code=detail.code, field=detail.field, kind=detail.kind)
         return seen
 

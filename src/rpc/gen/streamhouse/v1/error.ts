@@ -6,7 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { Any } from "../../google/protobuf/any.ts";
 
 /**
  * Why a call, or one batch of a call, failed: machine-readable, the same in both places.
@@ -57,7 +56,15 @@ export interface ErrorDetail {
 export interface RpcStatus {
   code: number;
   message: string;
-  details: Any[];
+  details: PackedDetail[];
+}
+
+/** Wire-identical to `google.protobuf.Any`; defined here so that `proto/` compiles with nothing beside it. */
+export interface PackedDetail {
+  /** `type.googleapis.com/streamhouse.v1.ErrorDetail` */
+  typeUrl: string;
+  /** The encoded `ErrorDetail`. */
+  value: Uint8Array;
 }
 
 function createBaseErrorDetail(): ErrorDetail {
@@ -221,7 +228,7 @@ export const RpcStatus: MessageFns<RpcStatus> = {
       writer.uint32(18).string(message.message);
     }
     for (const v of message.details) {
-      Any.encode(v!, writer.uint32(26).fork()).join();
+      PackedDetail.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -260,7 +267,7 @@ export const RpcStatus: MessageFns<RpcStatus> = {
               break;
             }
 
-            message.details.push(Any.decode(reader, reader.uint32()));
+            message.details.push(PackedDetail.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -282,7 +289,74 @@ export const RpcStatus: MessageFns<RpcStatus> = {
     const message = createBaseRpcStatus();
     message.code = object.code ?? 0;
     message.message = object.message ?? "";
-    message.details = object.details?.map((e) => Any.fromPartial(e)) || [];
+    message.details = object.details?.map((e) => PackedDetail.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePackedDetail(): PackedDetail {
+  return { typeUrl: "", value: new Uint8Array(0) };
+}
+
+export const PackedDetail: MessageFns<PackedDetail> = {
+  encode(message: PackedDetail, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.typeUrl !== "") {
+      writer.uint32(10).string(message.typeUrl);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PackedDetail {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePackedDetail();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.typeUrl = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PackedDetail>): PackedDetail {
+    return PackedDetail.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PackedDetail>): PackedDetail {
+    const message = createBasePackedDetail();
+    message.typeUrl = object.typeUrl ?? "";
+    message.value = object.value ?? new Uint8Array(0);
     return message;
   },
 };
