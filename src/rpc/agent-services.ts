@@ -11,7 +11,13 @@ import type {
   ProduceResponse,
   ProduceStreamRequest,
 } from "./gen/streamhouse/v1/producer.ts";
-import { carriesBatches, encodeMessage, type MessageType, services } from "./methods.ts";
+import {
+  carriesBatches,
+  decodeMessage,
+  encodeMessage,
+  type MessageType,
+  services,
+} from "./methods.ts";
 import {
   agentDraining,
   failureOfAll,
@@ -96,7 +102,7 @@ function niceType(type: unknown, heavy: boolean): NiceType {
     }),
     decode(bytes) {
       try {
-        return message.decode(bytes);
+        return decodeMessage(message, bytes);
       } catch (error) {
         return new Undecodable(error instanceof Error ? error.message : String(error));
       }

@@ -58,6 +58,14 @@ export function encodeMessage<T>(
   return type.encode(message, writer).finish();
 }
 
+/**
+ * Reads a message. Its byte fields are views of `bytes`, as plain arrays whatever they came in: a Buffer's `slice()` would not
+ * copy, and applications rely on it.
+ */
+export function decodeMessage<T>(type: MessageType<T>, bytes: Uint8Array): T {
+  return type.decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+}
+
 /** Whether a method's messages carry batches. */
 export function carriesBatches(method: string): boolean {
   return heavy.has(method);
@@ -76,7 +84,7 @@ function tableOfUnaryMethods(): RpcMethods {
         path: `/${service.fullName}/${method.name}`,
         name: `${service.name}/${method.name}`,
         encodeRequest: (message) => encodeMessage(request, message, carriesBatches(key)),
-        decodeResponse: (bytes) => response.decode(bytes),
+        decodeResponse: (bytes) => decodeMessage(response, bytes),
       };
     }
   }
@@ -96,5 +104,6 @@ export const produceStreamMethod = {
     ProduceStreamRequest.encode(frame, writer);
     return writer;
   },
-  decodeResponse: (bytes: Uint8Array): ProduceStreamResponse => ProduceStreamResponse.decode(bytes),
+  decodeResponse: (bytes: Uint8Array): ProduceStreamResponse =>
+    decodeMessage(ProduceStreamResponse, bytes),
 } as const;
