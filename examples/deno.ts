@@ -1,7 +1,8 @@
 // The package by its own name, through the import map in examples/deno.json: `deno run -A examples/deno.ts`. A typed topic: values
 // are checked by a Standard Schema (Zod, Valibot and ArkType make them; this one is written by hand) when sent and when read.
-import { createTestHouse } from "@streamhouse/streamhouse/testing";
+
 import type { StandardSchema } from "@streamhouse/streamhouse";
+import { createTestHouse } from "@streamhouse/streamhouse/testing";
 
 interface Reading {
   readonly sensor: string;

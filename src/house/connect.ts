@@ -6,7 +6,6 @@ import { systemClock } from "../core/clock.ts";
 import { invalid } from "../core/errors.ts";
 import { systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
-import type { ChannelSecurity } from "../rpc/channel.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
 import { createHouse, type House } from "./house.ts";
 
@@ -19,8 +18,6 @@ export interface ConnectOptions {
   readonly telemetry?: TelemetryOptions | false | undefined;
   /** Default: says nothing. */
   readonly logger?: Logger | undefined;
-  /** Default: plain TCP. */
-  readonly security?: ChannelSecurity | undefined;
 }
 
 /** Client ids appear in group descriptions: a word, not a document. */
@@ -55,10 +52,7 @@ function createContext(options: ConnectOptions): ClientContext {
     random: systemRandom,
     logger: options.logger ?? silentLogger,
   };
-  const transport = createGrpcTransport(components, {
-    addresses: options.agents,
-    security: options.security,
-  });
+  const transport = createGrpcTransport(components, { addresses: options.agents });
   return {
     ...components,
     cluster: createCluster(transport, components),

@@ -109,9 +109,12 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
     stopping = true;
     forgetSignals();
     // First the calls that are under way get their answers; `/ready` says 503 meanwhile.
-    await server.drain();
-    await agent.drain();
-    await teardown.unwind();
+    try {
+      await server.drain();
+      await agent.drain();
+    } finally {
+      await teardown.unwind();
+    }
   };
   let stopped: Promise<void> | undefined;
   const stopOnce = (): Promise<void> => {

@@ -1,0 +1,4 @@
+/** `@streamhouse/streamhouse/http`: health, readiness and metrics as one `fetch` handler, for any runtime's server. */
+export { createHandler, type Handler, type HandlerOptions } from "./http/handler.ts";
+export type { ReadinessRule, StatusSource } from "./http/readiness.ts";
+export type { MetricsSource, MetricsText } from "./telemetry/metrics-source.ts";

@@ -1,0 +1,76 @@
+/** `@streamhouse/streamhouse`: connect to agents, send records and read them. */
+export type {
+  Admin,
+  AdminCallOptions,
+  AgentDescription,
+  ClusterDescription,
+  CommittedOffset,
+  CreateTopicOptions,
+  GroupDescription,
+  GroupListing,
+  LeaseDescription,
+  MemberDescription,
+  OffsetPosition,
+  PartitionDescription,
+  PartitionLagDescription,
+  PartitionOffset,
+  TopicChanges,
+  TopicDescription,
+} from "./client/admin-api.ts";
+export type { Consumer } from "./consumer/consumer.ts";
+export type { ConsumerOptions } from "./consumer/options.ts";
+export {
+  type ErrorCode,
+  type ErrorKind,
+  type ErrorOutcome,
+  StreamHouseError,
+} from "./core/errors.ts";
+export { limits } from "./core/limits.ts";
+export type { LogFields, Logger } from "./core/logger.ts";
+export {
+  type BytesLike,
+  ConsumerRecord,
+  type HeadersInput,
+  type ProducerRecord,
+  type RecordHeader,
+  type RecordPosition,
+} from "./core/record.ts";
+export type { Topic } from "./core/topic.ts";
+export { version } from "./core/version.ts";
+export type { Compression } from "./format/compression.ts";
+export { type ConnectOptions, connect } from "./house/connect.ts";
+export type { House } from "./house/house.ts";
+export type {
+  SchemaInput,
+  SchemaOutput,
+  StandardSchema,
+  StandardSchemaIssue,
+  StandardSchemaProps,
+  StandardSchemaResult,
+} from "./house/standard-schema.ts";
+export type {
+  Serializer,
+  TopicOptions,
+  TypedConsumer,
+  TypedProducer,
+  TypedRecord,
+  TypedSendOptions,
+  TypedTopic,
+} from "./house/typed-topic.ts";
+export type { Acks, ProducerOptions } from "./producer/options.ts";
+export { type Partitioner, partitionForKey } from "./producer/partitioner.ts";
+export type {
+  CloseOptions,
+  Producer,
+  SendBatch,
+  SendOptions,
+  SendRecord,
+} from "./producer/producer.ts";
+export {
+  BatchSendError,
+  type BatchSendResult,
+  type FailedRecords,
+  type SendResult,
+  type SentRange,
+} from "./producer/send-result.ts";
+export type { TelemetryOptions } from "./telemetry/telemetry.ts";

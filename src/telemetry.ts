@@ -1,0 +1,10 @@
+/** `@streamhouse/streamhouse/telemetry`: an OpenTelemetry SDK for applications that have none, and the list of instruments. */
+export { type BootstrapOptions, bootstrap, type TelemetrySdk } from "./telemetry/bootstrap.ts";
+export {
+  catalogue,
+  type InstrumentDescriptor,
+  type InstrumentKey,
+  type InstrumentKind,
+} from "./telemetry/catalogue.ts";
+export type { MetricsSource, MetricsText } from "./telemetry/metrics-source.ts";
+export type { TelemetryOptions } from "./telemetry/telemetry.ts";
