@@ -2,7 +2,7 @@
  * Where the records of one batch or one flush come from, so that its span gets the right parent and links. Called by the
  * producer for batches and by the agent for flushes. Pure.
  */
-import type { Link, SpanContext } from "@opentelemetry/api";
+import { type Link, type SpanContext, TraceFlags } from "@opentelemetry/api";
 
 /** Links of one span, the SDK's own default; what is beyond is counted in an attribute. */
 export const linksMax = 128;
@@ -19,7 +19,8 @@ export class Lineage {
     this.#members += 1;
     if (this.#members === 1) this.#first = context;
     else if (context?.traceId !== this.#first?.traceId) this.#mixed = true;
-    if (context === undefined) return;
+    // A link to a span that nobody recorded leads nowhere.
+    if (context === undefined || (context.traceFlags & TraceFlags.SAMPLED) === 0) return;
     if (this.#contexts.at(-1)?.spanId === context.spanId) return;
     if (this.#contexts.length < linksMax) this.#contexts.push(context);
     else this.#unlinked += 1;
@@ -30,7 +31,7 @@ export class Lineage {
     return this.#mixed ? undefined : this.#first;
   }
 
-  /** Every member's context that is not the parent already. */
+  /** Every sampled member's context that is not the parent already. */
   get links(): Link[] {
     const parent = this.parent?.spanId;
     return this.#contexts

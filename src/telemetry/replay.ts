@@ -34,7 +34,9 @@ function samplesOf(cell: HistogramCell): number[] {
   const above = Math.max(0, cell.sum - floor);
   const fraction = width === 0 ? 0 : Math.min(1, Math.max(1e-9, above / (width + beyond * last)));
   const rest = above - width * fraction;
-  const samples = bounds.map((bound, i) => lower(i) + (bound - lower(i)) * fraction);
+  const samples = bounds.map((bound, i) =>
+    Math.min(bound, lower(i) + (bound - lower(i)) * fraction),
+  );
   samples.push(last + Math.max(last * 1e-9, beyond === 0 ? 0 : rest / beyond));
   return samples;
 }
