@@ -42,6 +42,7 @@ export class FlushCommitter {
   readonly #clock: Clock;
   readonly #random: RandomBytes;
   readonly #reachability: Reachability;
+  #outcomeOpen = false;
 
   constructor(components: FlushCommitterComponents) {
     this.#metadata = components.metadata;
@@ -50,11 +51,25 @@ export class FlushCommitter {
     this.#reachability = components.reachability;
   }
 
+  /** Whether the flush may be applied without our knowing: a call is under way, or its outcome is not resolved. */
+  get outcomeOpen(): boolean {
+    return this.#outcomeOpen;
+  }
+
   async commit(flush: FlushCommit, limits: CommitLimits): Promise<CommitVerdict> {
+    try {
+      return await this.#commit(flush, limits);
+    } finally {
+      this.#outcomeOpen = false;
+    }
+  }
+
+  async #commit(flush: FlushCommit, limits: CommitLimits): Promise<CommitVerdict> {
     let inDoubt = false;
     for (let attempt = 1; ; attempt++) {
       const given = this.#mayTry(limits);
       if (given !== undefined) return { status: inDoubt ? "unknown" : "failed", error: given };
+      this.#outcomeOpen = true;
       try {
         return await this.#reachability.watch(this.#metadata.commitFlush(flush));
       } catch (thrown) {
@@ -69,6 +84,7 @@ export class FlushCommitter {
           const found = await this.#resolve(flush, limits, error);
           if (found !== undefined) return found;
         }
+        this.#outcomeOpen = inDoubt;
         if (this.#clock.monotonic() >= limits.until) {
           return { status: inDoubt ? "unknown" : "failed", error };
         }

@@ -258,6 +258,8 @@ export class Flusher {
   #timeIsUp(flush: Flush): void {
     const late = flushTooLate(flush.state, this.#options.flushTimeLimitMs);
     if (flush.state === "committing") {
+      // Between two attempts that were not applied the committer's own limit ends it, with outcome none.
+      if (!this.#parts.committer.outcomeOpen) return;
       for (const batch of flush.batches) batch.dismissWaiters(late);
       return;
     }

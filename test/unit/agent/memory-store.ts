@@ -45,7 +45,7 @@ export class TestSink implements SegmentSink {
   /** Fates of the next appends; `ok` when empty. */
   readonly fates: AppendFate[] = [];
   readonly sequences: number[] = [];
-  #held: (() => void)[] = [];
+  #held: { go: () => void; fail: (error: unknown) => void }[] = [];
 
   constructor(store: MemoryStore, options: { concurrency?: number; file?: string } = {}) {
     this.#store = store;
@@ -59,7 +59,13 @@ export class TestSink implements SegmentSink {
 
   /** Lets the appends go on that are held. */
   release(): void {
-    for (const go of this.#held.splice(0)) go();
+    for (const { go } of this.#held.splice(0)) go();
+  }
+
+  /** Makes them fail instead. */
+  failHeld(code: "STORE_UNAVAILABLE" | "STORE_FULL" = "STORE_UNAVAILABLE"): void {
+    const error = failure(code, "injected: fdatasync failed");
+    for (const { fail } of this.#held.splice(0)) fail(error);
   }
 
   async append(
@@ -71,7 +77,7 @@ export class TestSink implements SegmentSink {
     const fate = this.fates.shift() ?? "ok";
     if (fate === "hold") {
       await new Promise<void>((resolve, reject) => {
-        this.#held.push(resolve);
+        this.#held.push({ go: resolve, fail: reject });
         signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
       });
     }
