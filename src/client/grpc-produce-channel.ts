@@ -56,6 +56,8 @@ export class GrpcProduceChannel implements ProduceChannel {
   readonly #address: string;
   /** Unanswered frames by correlation id. */
   readonly #frames = new Map<number, Frame>();
+  /** Ids of frames that were handed over and given up; their answers are no longer wanted. */
+  readonly #abandoned = new Set<number>();
   /** Ids of frames to be written; one that was given up meanwhile is no longer in `#frames`. */
   readonly #unwritten = new Queue<{ readonly id: number }>();
   #stream: ClientDuplexStream<GatherWriter, ProduceStreamResponse> | undefined;
@@ -113,7 +115,8 @@ export class GrpcProduceChannel implements ProduceChannel {
   }
 
   #takeId(): number {
-    while (this.#frames.has(this.#nextId)) this.#nextId = nextId(this.#nextId);
+    while (this.#frames.has(this.#nextId) || this.#abandoned.has(this.#nextId))
+      this.#nextId = nextId(this.#nextId);
     const id = this.#nextId;
     this.#nextId = nextId(id);
     return id;
@@ -160,6 +163,10 @@ export class GrpcProduceChannel implements ProduceChannel {
     const frame = this.#take(id);
     if (frame === undefined) return;
     frame.reject(error(frame.handedOver ? "unknown" : "none"));
+    if (!frame.handedOver) return;
+    this.#abandoned.add(id);
+    // An agent that leaves so many unanswered is of no use: a new stream may reach a better one.
+    if (this.#abandoned.size >= limits.inFlightPerConnectionMax) this.#stream?.cancel();
   }
 
   #late(timeoutMs: number, outcome: ErrorOutcome): StreamHouseError {
@@ -227,8 +234,10 @@ export class GrpcProduceChannel implements ProduceChannel {
 
   #answered(answer: ProduceStreamResponse): void {
     const frame = this.#take(answer.correlationId);
-    // Given up meanwhile.
-    if (frame === undefined) return;
+    if (frame === undefined) {
+      this.#abandoned.delete(answer.correlationId);
+      return;
+    }
     switch (answer.outcome?.$case) {
       case "response":
         frame.resolve(answer.outcome.value);
@@ -280,7 +289,9 @@ export class GrpcProduceChannel implements ProduceChannel {
         timer.cancel();
         resolve();
       };
-      stream.end();
+      // The agent ends the stream when it has answered everything; nobody waits here for what was given up.
+      if (this.#abandoned.size > 0) stream.cancel();
+      else stream.end();
     });
   }
 }

@@ -147,7 +147,8 @@ describe("a unary call over gRPC", () => {
   });
 
   it("to a peer that accepts the connection and says nothing is AGENT_UNREACHABLE", async () => {
-    const mute = createServer(() => {});
+    const sockets: Socket[] = [];
+    const mute = createServer((socket) => sockets.push(socket));
     const port = await new Promise<number>((resolve) =>
       mute.listen(0, "127.0.0.1", () => resolve((mute.address() as { port: number }).port)),
     );
@@ -158,7 +159,8 @@ describe("a unary call over gRPC", () => {
     assert.equal(error.code, "AGENT_UNREACHABLE");
     assert.equal(error.outcome, "none");
     await transport.close();
-    mute.close();
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => mute.close(resolve));
   });
 });
 
