@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after, before, describe, it } from "node:test";
+import { bootstrap } from "../../../src/telemetry/bootstrap.ts";
+import { catalogue } from "../../../src/telemetry/catalogue.ts";
+import { endSpan, startBatchSpan } from "../../../src/telemetry/spans.ts";
+import { createTelemetry } from "../../../src/telemetry/telemetry.ts";
+
+interface Received {
+  readonly path: string;
+  readonly contentType: string;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: Buffer;
+}
+
+/** Takes OTLP/HTTP and remembers it; answers with `status`, or never when it is 0. */
+class Receiver {
+  readonly received: Received[] = [];
+  readonly #server: Server;
+  status = 200;
+  url = "";
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        this.received.push({
+          path: request.url ?? "",
+          contentType: request.headers["content-type"] ?? "",
+          headers: request.headers,
+          body: Buffer.concat(chunks),
+        });
+        if (this.status !== 0) response.writeHead(this.status).end();
+      });
+    });
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+/** One `send_batch_to_agent` span of the sdk, ended. */
+function oneSpan(sdk: ReturnType<typeof bootstrap>): void {
+  const telemetry = createTelemetry(sdk, { name: "test" });
+  endSpan(startBatchSpan(telemetry, { recordCount: 7, topic: "orders", partition: 1 }));
+  telemetry.close();
+}
+
+function start(env: Record<string, string>, shutdownTimeoutMs = 5_000) {
+  return bootstrap({
+    env: { OTEL_EXPORTER_OTLP_TIMEOUT: "300", ...env },
+    serviceName: "otlp-test",
+    register: false,
+    shutdownTimeoutMs,
+  });
+}
+
+/** What the telemetry says of its own losses. */
+async function losses(sdk: ReturnType<typeof bootstrap>): Promise<string[]> {
+  const { body } = await sdk.metrics.collect();
+  return body
+    .split("\n")
+    .filter((line) => /^streamhouse_telemetry_(spans_dropped|export_failures)_total/.test(line))
+    .filter((line) => !line.endsWith(" 0"));
+}
+
+async function flush(sdk: ReturnType<typeof bootstrap>): Promise<void> {
+  const provider = sdk.tracerProvider as unknown as { forceFlush(): Promise<void> };
+  await provider.forceFlush().catch(() => {});
+}
+
+describe("OTLP export", () => {
+  const receiver = new Receiver();
+  before(() => receiver.listen());
+  after(() => receiver.close());
+
+  const exported = async (env: Record<string, string>): Promise<Received> => {
+    receiver.received.length = 0;
+    const sdk = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, ...env });
+    oneSpan(sdk);
+    await sdk.shutdown();
+    assert.equal(receiver.received.length, 1);
+    const [first] = receiver.received;
+    assert.ok(first !== undefined);
+    return first;
+  };
+
+  it("sends spans as JSON, with resource, scope, kind and attributes", async () => {
+    const { path, contentType, body, headers } = await exported({
+      OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+      OTEL_EXPORTER_OTLP_HEADERS: "x-tenant=a%20b",
+    });
+    assert.equal(path, "/v1/traces");
+    assert.equal(contentType, "application/json");
+    assert.equal(headers["x-tenant"], "a b");
+    const [resourceSpans] = JSON.parse(body.toString()).resourceSpans;
+    assert.match(JSON.stringify(resourceSpans.resource), /"otlp-test"/);
+    const [{ scope, spans, schemaUrl }] = resourceSpans.scopeSpans;
+    assert.equal(scope.name, "@streamhouse/streamhouse");
+    assert.match(schemaUrl, /^https:\/\/opentelemetry\.io\/schemas\//);
+    assert.equal(spans[0].name, "send_batch_to_agent");
+    assert.equal(spans[0].kind, 3);
+    assert.match(JSON.stringify(spans[0].attributes), /"record_count","value":\{"intValue":7\}/);
+  });
+
+  it("sends spans as protobuf by default", async () => {
+    const { path, contentType, body } = await exported({});
+    assert.equal(path, "/v1/traces");
+    assert.equal(contentType, "application/x-protobuf");
+    assert.ok(body.includes("send_batch_to_agent"));
+    assert.ok(body.includes("otlp-test"));
+    // ExportTraceServiceRequest.resource_spans: field 1, length-delimited.
+    assert.equal(body[0], 0x0a);
+  });
+
+  it("sends metrics too when asked, cells included", async () => {
+    receiver.received.length = 0;
+    const sdk = start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_TRACES_EXPORTER: "none",
+      OTEL_METRICS_EXPORTER: "prometheus,otlp",
+    });
+    const telemetry = createTelemetry(sdk, { name: "test" });
+    telemetry.metrics.counter(catalogue.recordsSent, { topic: "orders" }).add(41);
+    telemetry.close();
+    await sdk.shutdown();
+    assert.equal(receiver.received[0]?.path, "/v1/metrics");
+    const { resourceMetrics } = JSON.parse(receiver.received[0]?.body.toString() ?? "");
+    const sent = resourceMetrics[0].scopeMetrics
+      .flatMap((scope: { metrics: { name: string }[] }) => scope.metrics)
+      .find((metric: { name: string }) => metric.name === "streamhouse.records.sent");
+    assert.equal(sent.sum.dataPoints[0].asDouble, 41);
+    assert.equal(sent.sum.isMonotonic, true);
+    assert.ok(BigInt(sent.sum.dataPoints[0].startTimeUnixNano) > 0n);
+  });
+
+  it("counts the spans that a server which is down did not take, and throws nothing", async () => {
+    const down = new Receiver();
+    await down.listen();
+    await down.close();
+    const sdk = start({ OTEL_EXPORTER_OTLP_ENDPOINT: down.url });
+    for (let i = 0; i < 3; i++) oneSpan(sdk);
+    await flush(sdk);
+    assert.deepEqual(await losses(sdk), [
+      'streamhouse_telemetry_spans_dropped_total{reason="export_failed"} 3',
+      'streamhouse_telemetry_export_failures_total{signal="traces"} 1',
+    ]);
+    await sdk.shutdown();
+  });
+
+  it("counts the spans that a server refused", async () => {
+    receiver.status = 400;
+    const sdk = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
+    oneSpan(sdk);
+    await flush(sdk);
+    receiver.status = 200;
+    assert.equal((await losses(sdk)).length, 2);
+    await sdk.shutdown();
+  });
+
+  it("counts the spans that found the queue full, to the last one", async () => {
+    const sdk = start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_BSP_MAX_QUEUE_SIZE: "10",
+      OTEL_BSP_MAX_EXPORT_BATCH_SIZE: "10",
+      OTEL_BSP_SCHEDULE_DELAY: "60000",
+    });
+    receiver.received.length = 0;
+    for (let i = 0; i < 50; i++) oneSpan(sdk);
+    await flush(sdk);
+    const [dropped] = await losses(sdk);
+    await sdk.shutdown();
+    const names = receiver.received.map(
+      ({ body }) => body.toString("latin1").split("send_batch_to_agent").length - 1,
+    );
+    const arrived = names.reduce((sum, n) => sum + n, 0);
+    const expected = `streamhouse_telemetry_spans_dropped_total{reason="queue_full"} ${50 - arrived}`;
+    assert.ok(arrived > 0 && arrived < 50);
+    assert.equal(dropped, expected);
+  });
+
+  it("ends its shutdown in time when the server never answers", async () => {
+    receiver.status = 0;
+    const sdk = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }, 100);
+    oneSpan(sdk);
+    await sdk.shutdown();
+    receiver.status = 200;
+  });
+});
