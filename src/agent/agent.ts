@@ -215,13 +215,14 @@ class EmbeddedAgent implements Agent {
       logger.error("draining took too long: what is left fails", {
         timeoutMs: this.#options.drainTimeoutMs,
       });
-      await flusher.stop(draining("the agent stopped before the batch was written"));
+      void flusher.stop(draining("the agent stopped before the batch was written"));
     }
     // Last: until here nobody else may write what this agent has accepted.
-    await leases.release().catch((error: unknown) => {
+    const released = leases.release().catch((error: unknown) => {
       const { message } = asStreamHouseError(error, "releasing leases");
       logger.warn("leases were not released; they expire by themselves", { error: message });
     });
+    await within(clock, STOP_MS, released);
   }
 
   async #stop(): Promise<void> {
@@ -249,7 +250,7 @@ class EmbeddedAgent implements Agent {
   }
 }
 
-/** Longest wait for calls that are under way when the agent stops. */
+/** Longest wait for calls that are under way when the agent drains or stops. */
 const STOP_MS = 5_000;
 
 /** Whether the work was done in time. */
