@@ -1,0 +1,215 @@
+/** Settings of a consumer: checked, completed and frozen once. Plain data; called by `createConsumer`. */
+import { invalid } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { checkTopicName } from "../core/topic.ts";
+
+/** Where to begin in a partition for which the group has no offset, or whose offset is gone. */
+export type OffsetReset = "earliest" | "latest" | "error";
+
+/** A partition by the topic's name. */
+export interface PartitionRef {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** A partition to read without a group's assignment, and where to begin. */
+export interface ManualPartition extends PartitionRef {
+  /** First offset to read. Default: the group's committed offset, if there is a group, otherwise `offsetReset`. */
+  readonly offset?: number | undefined;
+}
+
+/** What a user may set. Either `group` and `topics`, or `assign` (with or without a group for its commits). */
+export interface ConsumerOptions {
+  /** The group that shares the topics' partitions and keeps the committed offsets. */
+  readonly group?: string | undefined;
+  /** Topics to subscribe to; they must exist. */
+  readonly topics?: readonly string[] | undefined;
+  /** Reads exactly these partitions; nobody else's assignment matters. Not together with `topics`. */
+  readonly assign?: readonly ManualPartition[] | undefined;
+  /**
+   * Where to begin without a committed offset, and where to go on when the log no longer has (or has not) the
+   * offset. Default `earliest`: a new group sees everything that is there, so that nothing is skipped in silence
+   * (Kafka's default is `latest`). `error` raises `OFFSET_OUT_OF_RANGE` and waits for a `seek`.
+   */
+  readonly offsetReset?: OffsetReset | undefined;
+  /** Commits what is finished by itself, if there is a group. Default true. */
+  readonly autoCommit?: boolean | undefined;
+  /** Milliseconds between automatic commits. Default 5,000. */
+  readonly autoCommitIntervalMs?: number | undefined;
+  /** Batches fetched ahead of the application, in bytes: fetching stops above it. Default 16 MiB. */
+  readonly prefetchBytes?: number | undefined;
+  /** An agent answers a fetch as soon as it has this many bytes … Default 1. */
+  readonly fetchMinBytes?: number | undefined;
+  /** … or after this many milliseconds. Default 500. */
+  readonly fetchMaxWaitMs?: number | undefined;
+  /** Most bytes that one answer brings for one partition (a first batch always comes whole). Default 1 MiB. */
+  readonly fetchPartitionBytes?: number | undefined;
+  /** Most records that one `poll()` answers. Default 1,000. */
+  readonly maxPollRecords?: number | undefined;
+  /** A member that the agents do not hear of for so long is out of its group. Default 10,000. */
+  readonly sessionTimeoutMs?: number | undefined;
+  /**
+   * How long a partition that is being taken away waits for its record in hand to be finished, in milliseconds.
+   * Default 60,000.
+   */
+  readonly rebalanceTimeoutMs?: number | undefined;
+  /** Deadline of each call to an agent, in milliseconds (a fetch has `fetchMaxWaitMs` on top). Default 30,000. */
+  readonly requestTimeoutMs?: number | undefined;
+  /**
+   * How long the first contact may fail before iteration or `poll` says so. Default 30,000. Once the consumer has been
+   * running it waits for lost agents for ever, and logs.
+   */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Longest that `close()` takes to commit and leave, in milliseconds. Default 5,000. */
+  readonly closeTimeoutMs?: number | undefined;
+  /** Check each batch's CRC-32C again before decoding. Default true. */
+  readonly checkCrcs?: boolean | undefined;
+  /** Shown in group descriptions. Default: the client's. */
+  readonly clientId?: string | undefined;
+}
+
+/** All of it, with the defaults in place. */
+export interface ResolvedConsumerOptions {
+  readonly group: string | undefined;
+  readonly topics: readonly string[];
+  /** Undefined: the group assigns. */
+  readonly assign: readonly ManualPartition[] | undefined;
+  readonly offsetReset: OffsetReset;
+  /** False without a group. */
+  readonly autoCommit: boolean;
+  readonly autoCommitIntervalMs: number;
+  readonly prefetchBytes: number;
+  readonly fetchMinBytes: number;
+  readonly fetchMaxWaitMs: number;
+  readonly fetchPartitionBytes: number;
+  readonly maxPollRecords: number;
+  readonly sessionTimeoutMs: number;
+  readonly rebalanceTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly closeTimeoutMs: number;
+  readonly checkCrcs: boolean;
+  readonly clientId: string | undefined;
+}
+
+const DAY_MS = 86_400_000;
+/** Names in one subscription: bounds a heartbeat. */
+const TOPICS_MAX = 1_000;
+
+/**
+ * Checks and completes the options.
+ * @throws StreamHouseError `INVALID_ARGUMENT` or `INVALID_TOPIC_NAME`, with `field` naming the option
+ */
+export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsumerOptions {
+  const { group, assign } = options;
+  const topics = [...new Set(options.topics ?? [])];
+  checkGroup(group);
+  checkSubscription(group, topics, assign);
+  const number = (field: NumberField, fallback: number, min: number, max: number): number =>
+    checkNumber(field, options[field] ?? fallback, min, max);
+  return Object.freeze({
+    group,
+    topics: Object.freeze(topics),
+    assign: assign && Object.freeze(assign.map((p) => Object.freeze({ ...p }))),
+    offsetReset: checkReset(options.offsetReset ?? "earliest"),
+    autoCommit: group !== undefined && (options.autoCommit ?? true),
+    autoCommitIntervalMs: number("autoCommitIntervalMs", 5_000, 1, DAY_MS),
+    prefetchBytes: number("prefetchBytes", 16_777_216, 1, 1_073_741_824),
+    fetchMinBytes: number("fetchMinBytes", 1, 1, limits.requestBytesMax),
+    fetchMaxWaitMs: number("fetchMaxWaitMs", 500, 0, limits.fetchWaitMsMax),
+    fetchPartitionBytes: number("fetchPartitionBytes", 1_048_576, 1, limits.requestBytesMax),
+    maxPollRecords: number("maxPollRecords", 1_000, 1, limits.recordsPerBatchMax),
+    sessionTimeoutMs: number("sessionTimeoutMs", 10_000, 1_000, 300_000),
+    rebalanceTimeoutMs: number("rebalanceTimeoutMs", 60_000, 0, DAY_MS),
+    requestTimeoutMs: number("requestTimeoutMs", 30_000, 1, DAY_MS),
+    connectTimeoutMs: number("connectTimeoutMs", 30_000, 0, DAY_MS),
+    closeTimeoutMs: number("closeTimeoutMs", 5_000, 1, DAY_MS),
+    checkCrcs: options.checkCrcs ?? true,
+    clientId: options.clientId,
+  });
+}
+
+type NumberField = {
+  [K in keyof ConsumerOptions]-?: number extends ConsumerOptions[K] ? K : never;
+}[keyof ConsumerOptions];
+
+function checkNumber(field: string, value: number, min: number, max: number): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `consumer option ${field} is ${value}: use an integer from ${min} to ${max}`,
+    { field },
+  );
+}
+
+function checkReset(value: OffsetReset): OffsetReset {
+  if (value === "earliest" || value === "latest" || value === "error") return value;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `consumer option offsetReset is ${JSON.stringify(value)}: use earliest, latest or error`,
+    { field: "offsetReset" },
+  );
+}
+
+function checkGroup(group: string | undefined): void {
+  if (group === undefined) return;
+  if (group.length >= 1 && group.length <= limits.groupNameCharactersMax) return;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `consumer group name has ${group.length} characters: use 1 to ${limits.groupNameCharactersMax}`,
+    { field: "group" },
+  );
+}
+
+function checkSubscription(
+  group: string | undefined,
+  topics: readonly string[],
+  assign: readonly ManualPartition[] | undefined,
+): void {
+  const refuse = (field: string, message: string) => {
+    throw invalid("INVALID_ARGUMENT", message, { field });
+  };
+  if (assign !== undefined) {
+    if (topics.length > 0) refuse("assign", "a consumer takes topics or assign, not both");
+    checkAssign(assign);
+    return;
+  }
+  if (topics.length === 0) {
+    refuse("topics", "a consumer needs topics (with a group), or partitions to assign");
+  }
+  if (topics.length > TOPICS_MAX) {
+    refuse("topics", `a consumer subscribes to at most ${TOPICS_MAX} topics, not ${topics.length}`);
+  }
+  if (group === undefined) {
+    refuse("group", "a consumer that subscribes to topics needs a group; without one use assign");
+  }
+  for (const name of topics) checkTopicName(name);
+}
+
+function checkAssign(assign: readonly ManualPartition[]): void {
+  const most = limits.partitionsPerRequestMax;
+  if (assign.length === 0 || assign.length > most) {
+    throw invalid(
+      "INVALID_ARGUMENT",
+      `consumer option assign has ${assign.length} partitions: use 1 to ${most}`,
+      { field: "assign" },
+    );
+  }
+  const seen = new Set<string>();
+  for (const [i, { topic, partition, offset }] of assign.entries()) {
+    checkTopicName(topic);
+    checkNumber(`assign[${i}].partition`, partition, 0, limits.partitionsPerTopicMax - 1);
+    if (offset !== undefined) {
+      checkNumber(`assign[${i}].offset`, offset, 0, limits.offsetMax);
+    }
+    if (seen.size === seen.add(`${topic}/${partition}`).size) {
+      throw invalid(
+        "INVALID_ARGUMENT",
+        `consumer option assign names ${topic}/${partition} twice`,
+        {
+          field: `assign[${i}]`,
+        },
+      );
+    }
+  }
+}
