@@ -24,7 +24,7 @@ export interface MetricAttachment {
 
 export class MetricHub implements MetricAttachment {
   readonly #registries = new Set<MetricRegistry>();
-  /** Totals of closed components, by family; with the same limit of series as any family. */
+  /** Totals of closed components, by family; limited in series like every family. */
   readonly #retired = new Map<string, RetiredFamily>();
 
   readonly #own = createMetricRegistry();

@@ -1,0 +1,64 @@
+/** What the telemetry says of itself: losses above all. Part of the catalogue. */
+import { define, type InstrumentDescriptor, SECONDS } from "./instrument.ts";
+
+export type HealthInstrumentKey =
+  | "seriesOverflow"
+  | "telemetrySeries"
+  | "collectErrors"
+  | "samplesLost"
+  | "spansDropped"
+  | "exportFailures"
+  | "scrapeDuration";
+
+export const healthInstruments: Readonly<Record<HealthInstrumentKey, InstrumentDescriptor>> = {
+  seriesOverflow: define(
+    "counter",
+    "streamhouse.telemetry.series.overflow",
+    "{series}",
+    "Times a series was folded because its family is full",
+    ["family"],
+  ),
+  telemetrySeries: define(
+    "gauge",
+    "streamhouse.telemetry.series",
+    "{series}",
+    "Series at the last collection",
+    [],
+  ),
+  collectErrors: define(
+    "counter",
+    "streamhouse.telemetry.collect.errors",
+    "{error}",
+    "Failures while values were collected; the other values are reported",
+    [],
+  ),
+  samplesLost: define(
+    "counter",
+    "streamhouse.telemetry.samples.lost",
+    "{sample}",
+    "Histogram samples from before a late MeterProvider, too many to be repeated to it",
+    [],
+  ),
+  spansDropped: define(
+    "counter",
+    "streamhouse.telemetry.spans.dropped",
+    "{span}",
+    "Spans that were never exported: the queue was full, or their export failed",
+    ["reason"],
+  ),
+  exportFailures: define(
+    "counter",
+    "streamhouse.telemetry.export.failures",
+    "{export}",
+    "Exports that failed for good",
+    ["signal"],
+  ),
+  scrapeDuration: define(
+    "histogram",
+    "streamhouse.telemetry.scrape.duration.seconds",
+    "s",
+    "Collecting and writing the metrics for one scrape",
+    [],
+    SECONDS,
+  ),
+};
