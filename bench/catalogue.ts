@@ -3,12 +3,16 @@
  */
 import { counterCellContender, histogramCellContender } from "./cells.ts";
 import { decodeContender, encodeContender } from "./codec.ts";
+import { consumeContender } from "./consume.ts";
 import type { Contender } from "./contender.ts";
+import { embeddedHouse, grpcHouse, type SharedHouse } from "./houses.ts";
+import { memoryContender } from "./memory.ts";
 import type { Scratch } from "./paths.ts";
+import { type ProduceOptions, produceContender } from "./produce.ts";
 import { rawGrpcContender } from "./raw-grpc.ts";
 import { rawWriteContender } from "./raw-write.ts";
 import type { BenchSettings } from "./settings.ts";
-import { createWorkload } from "./workload.ts";
+import { createWorkload, type Workload } from "./workload.ts";
 
 /** Contenders whose rounds are interleaved. */
 export interface Phase {
@@ -49,13 +53,68 @@ export function chosen(
 function allPhases(settings: BenchSettings, scratch: Scratch): readonly Phase[] {
   const workload = createWorkload(settings);
   const { rounds, warmUpRounds } = settings;
-  const side = [
+  const embedded = embeddedHouse(() => scratch.folder("embedded"));
+  const agent = grpcHouse(() => scratch.folder("agent"));
+  const side: Contender[] = [
     encodeContender(settings, workload),
     decodeContender(settings, workload),
     rawGrpcContender(settings),
     rawWriteContender(settings, workload, scratch.folder("raw")),
+    ...produceContenders(settings, workload, embedded, agent),
+    ...consumeContenders(settings, workload, agent),
     counterCellContender(),
     histogramCellContender(),
   ];
-  return [{ contenders: side, rounds, warmUpRounds }];
+  const memory = memoryContender(settings, workload, agent);
+  return [
+    { contenders: side, rounds, warmUpRounds },
+    { contenders: [memory], rounds: 1, warmUpRounds: 0 },
+  ];
+}
+
+function produceContenders(
+  settings: BenchSettings,
+  workload: Workload,
+  embedded: SharedHouse,
+  agent: SharedHouse,
+): Contender[] {
+  const byDisk = ["raw-write", "encode"];
+  const byAll = ["raw-grpc", ...byDisk];
+  const each = "`send`, a promise for each record";
+  const many = "`sendBatch` of 5,000 records";
+  const options: ProduceOptions[] = [
+    { name: "embedded-produce", house: embedded, limits: byDisk, via: "sendBatch", note: many },
+    { name: "embedded-produce-send", house: embedded, limits: byDisk, via: "send", note: each },
+    { name: "grpc-produce", house: agent, limits: byAll, via: "sendBatch", note: many },
+    { name: "grpc-produce-send", house: agent, limits: byAll, via: "send", note: each },
+  ];
+  return options.map((option) => {
+    const where = option.house === agent ? "agent in its own process" : "agent in this process";
+    const note = `durable, ${option.note}, ${where}`;
+    return produceContender(settings, workload, { ...option, note });
+  });
+}
+
+function consumeContenders(
+  settings: BenchSettings,
+  workload: Workload,
+  house: SharedHouse,
+): Contender[] {
+  const limits = ["raw-grpc", "decode"];
+  return [
+    consumeContender(settings, workload, {
+      name: "consume",
+      house,
+      limits,
+      via: "batches",
+      note: "every record of `batches()`, a new group from the start, agent in its own process",
+    }),
+    consumeContender(settings, workload, {
+      name: "consume-each",
+      house,
+      limits,
+      via: "records",
+      note: "`for await` over the records, a new group from the start, agent in its own process",
+    }),
+  ];
 }
