@@ -60,6 +60,7 @@ const sections: readonly (readonly [string, string, readonly InstrumentKey[]])[]
       "logStartOffset",
       "flushDuration",
       "flushBytes",
+      "storeOperationDuration",
       "bufferBytes",
       "fencedWrites",
     ],

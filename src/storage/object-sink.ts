@@ -1,23 +1,61 @@
-/** One object for each chunk, over any object store. */
+/**
+ * One object for each chunk, over any object store: memory now, buckets later. The key names run and flush sequence, so a
+ * key that is taken can only be our own earlier attempt whose answer was lost. Called by the flusher.
+ */
 import type { Clock } from "../core/clock.ts";
-import { closed } from "../core/errors.ts";
+import { closed, StreamHouseError } from "../core/errors.ts";
+import type { ChunkLocation } from "../format/chunk.ts";
+import { segmentKey } from "../format/keys.ts";
 import type { ObjectStore } from "./object-store.ts";
 import type { SegmentSink } from "./segment-sink.ts";
 
 export interface ObjectSinkComponents {
+  /** Stays open when the sink is closed. */
   readonly store: ObjectStore;
   readonly runId: string;
   readonly clock: Clock;
 }
 
 export interface ObjectSinkOptions {
-  /** Appends under way at once. Default 4. */
-  readonly concurrency?: number;
+  /** Appends that the caller may have under way at once. Default 4. */
+  readonly concurrency?: number | undefined;
+  /** In front of every key. Default: nothing. */
+  readonly prefix?: string | undefined;
 }
 
 export function createObjectSink(
-  _components: ObjectSinkComponents,
-  _options: ObjectSinkOptions = {},
+  components: ObjectSinkComponents,
+  options: ObjectSinkOptions = {},
 ): SegmentSink {
-  throw closed("object sink (not written yet)");
+  const { store, runId, clock } = components;
+  const prefix = options.prefix ?? "";
+  const underWay = new Set<Promise<ChunkLocation>>();
+  let isClosed = false;
+  const append: SegmentSink["append"] = async (parts, flushSequence, signal) => {
+    if (isClosed) throw closed(`segment sink of run ${runId}`);
+    const key = segmentKey(prefix, clock.now(), runId, flushSequence);
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    try {
+      await store.put(key, parts, signal);
+    } catch (error) {
+      const taken = StreamHouseError.is(error) && error.code === "OBJECT_EXISTS";
+      const found = taken ? await store.head(key, signal) : undefined;
+      if (found?.size !== length) throw error;
+    }
+    return { key, position: 0, length };
+  };
+  return {
+    concurrency: options.concurrency ?? 4,
+    append(parts, flushSequence, signal) {
+      const appending = append(parts, flushSequence, signal);
+      underWay.add(appending);
+      const done = () => void underWay.delete(appending);
+      appending.then(done, done);
+      return appending;
+    },
+    async close() {
+      isClosed = true;
+      await Promise.allSettled(underWay);
+    },
+  };
 }

@@ -17,6 +17,7 @@ export type AgentInstrumentKey =
   | "logStartOffset"
   | "flushDuration"
   | "flushBytes"
+  | "storeOperationDuration"
   | "bufferBytes"
   | "fencedWrites";
 
@@ -117,6 +118,14 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     SECONDS,
   ),
   flushBytes: define("histogram", "streamhouse.flush.bytes", "By", "Bytes of a flush", [], BYTES),
+  storeOperationDuration: define(
+    "histogram",
+    "streamhouse.store.operation.duration.seconds",
+    "s",
+    "Duration of an object-store operation: put, get, head, list, delete; outcome ok or an error code",
+    ["operation", "outcome"],
+    SECONDS,
+  ),
   bufferBytes: define(
     "gauge",
     "streamhouse.agent.buffer.bytes",
