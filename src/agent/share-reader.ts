@@ -29,6 +29,9 @@ export interface ShareReaderOptions {
 /** Bytes of others between two shares that are read along rather than asked for apart. */
 const GAP_BYTES_MAX = 65_536;
 
+/** Objects that one call reads at once: where each flush is an object of its own, a backlog has many small ones. */
+const RUNS_MAX = 8;
+
 interface Cached {
   readonly bytes: Uint8Array;
   /** Memory of the read that it is a view of, shared out over the shares of that read. */
@@ -57,15 +60,37 @@ export class ShareReader {
   }
 
   /**
-   * Share `first` of the log and some of its neighbours, up to about `bytesMax`.
+   * Share `first` of the log and those that follow, up to about `bytesMax`, in order and without a hole; at least the first.
    * @throws StreamHouseError `OBJECT_NOT_FOUND`, `STORE_UNAVAILABLE`, `CORRUPT_SEGMENT`
    */
   async read(log: PartitionLog, first: number, bytesMax: number): Promise<readonly ShareBytes[]> {
-    const run = neighbours(log, first, bytesMax);
+    const runs: Promise<readonly ShareBytes[]>[] = [];
+    const asked: number[] = [];
+    let bytes = 0;
+    for (let next = first; bytes < bytesMax && runs.length < RUNS_MAX; ) {
+      const run = neighbours(log, next, bytesMax - bytes);
+      if (run.length === 0) break;
+      const reading = this.#readRun(run);
+      // Only the first one's failure is the caller's; what comes after a later one is left for the next call.
+      if (runs.length > 0) reading.catch(() => {});
+      runs.push(reading);
+      asked.push(run.length);
+      next += run.length;
+      for (const share of run) bytes += share.length;
+    }
+    const read: ShareBytes[] = [];
+    for (const [i, reading] of runs.entries()) {
+      const part = i === 0 ? await reading : await reading.catch(() => []);
+      read.push(...part);
+      if (part.length < (asked[i] ?? 0)) break;
+    }
+    return read;
+  }
+
+  async #readRun(run: readonly Share[]): Promise<readonly ShareBytes[]> {
     const known = this.#fromCache(run);
-    if (known.length > 0) return known;
     const head = run[0];
-    if (head === undefined) return [];
+    if (known.length > 0 || head === undefined) return known;
     const flight = `${head.key}@${head.position}+${run.length}`;
     let reading = this.#flights.get(flight);
     if (reading === undefined) {
