@@ -38,9 +38,6 @@ export interface Arrival {
 /** A record whose partition is not known to exist: the topic may have grown, and is looked up once. */
 export const STALE: unique symbol = Symbol("stale topic");
 
-/** Any partition will do. */
-const ANY = -1;
-
 export class Accumulator {
   readonly #options: ResolvedProducerOptions;
   readonly #clock: Clock;
@@ -140,7 +137,7 @@ export class Accumulator {
   ): ProducerBatch | typeof STALE {
     const { known } = topic;
     const chosen = this.#choose(topic, record);
-    if (chosen !== ANY && known !== undefined) {
+    if (chosen !== undefined && known !== undefined) {
       if (!certain && Number.isInteger(chosen) && chosen >= known.partitions) return STALE;
       checkPartition(known, chosen);
     }
@@ -150,7 +147,7 @@ export class Accumulator {
     scratch.headers = record.headers;
     scratch.timestamp = arrival.timestamp;
     for (;;) {
-      const partition = topic.partitions[chosen === ANY ? topic.sticky : chosen] as Partition;
+      const partition = topic.partitions[chosen ?? topic.sticky] as Partition;
       const batch = this.#openBatch(partition, arrival);
       const size = this.#append(batch, partition);
       if (size === undefined) {
@@ -180,7 +177,8 @@ export class Accumulator {
     }
   }
 
-  #choose(topic: TopicState, record: ProducerRecord): number {
+  /** Undefined: any partition will do. */
+  #choose(topic: TopicState, record: ProducerRecord): number | undefined {
     if (record.partition !== undefined) return record.partition;
     const { partitioner } = this.#options;
     if (partitioner !== undefined && topic.known !== undefined) {
@@ -188,7 +186,7 @@ export class Accumulator {
       if (own !== undefined) return own;
     }
     const { key } = record;
-    if (key === undefined || key === null || topic.known === undefined) return ANY;
+    if (key === undefined || key === null || topic.known === undefined) return undefined;
     return this.#keys.partition(key, topic.known.partitions);
   }
 

@@ -69,6 +69,7 @@ export class Bulk implements Waiter {
   readonly topic: TopicState;
   readonly generation: number;
   readonly deadlineAt: number;
+  waiting = false;
   readonly #records: readonly ProducerRecord[];
   readonly #accumulator: Accumulator;
   readonly #callbacks: BulkCallbacks;

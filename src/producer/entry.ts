@@ -96,6 +96,8 @@ export class AbortableEntry extends SendEntry {
   #takenBack = false;
   #settled = false;
   #batch: EntryBatch | undefined = undefined;
+  /** Set while it waits in line: called when the abort takes it out. */
+  leaveLine: (() => void) | undefined = undefined;
 
   constructor(
     callbacks: { readonly resolve: Resolve; readonly reject: Reject },
@@ -109,6 +111,7 @@ export class AbortableEntry extends SendEntry {
     this.#onAbort = () => {
       if (this.#settled) return;
       this.#takenBack = this.#batch === undefined || this.#batch.takeBack();
+      if (this.#batch === undefined) this.leaveLine?.();
       aborted(this, abortedError(signal.reason, this.#takenBack), this.#batch);
     };
     signal.addEventListener("abort", this.#onAbort, { once: true });

@@ -159,8 +159,10 @@ class BatchingProducer implements Producer {
   #wait(send: PendingSend, stale: boolean): void {
     const deadlineAt = send.entry.startedAt + this.#options.deliveryTimeoutMs;
     const at = { deadlineAt, certain: stale };
+    const { line } = this.#accumulator;
     const waiter = new SendWaiter(send, this.#accumulator, at, this.#refuse);
-    this.#accumulator.line.join(waiter, { stale });
+    if (send.entry instanceof AbortableEntry) send.entry.leaveLine = () => line.leave(waiter);
+    line.join(waiter, { stale });
   }
 
   /** Fails a record that is in no batch. */

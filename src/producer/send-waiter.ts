@@ -17,6 +17,7 @@ export class SendWaiter implements Waiter {
   readonly topic: TopicState;
   readonly generation: number;
   readonly deadlineAt: number;
+  waiting = false;
   readonly #send: PendingSend;
   readonly #accumulator: Accumulator;
   readonly #refuse: (send: PendingSend, error: unknown) => void;

@@ -55,6 +55,7 @@ export class WaitingLine {
       return;
     }
     this.#length++;
+    waiter.waiting = true;
     this.#generations.enter(waiter.generation);
     this.#room.deadlineAt(waiter.deadlineAt);
     if (this.isOpen && (options.stale || !waiter.topic.ready)) {
@@ -107,7 +108,7 @@ export class WaitingLine {
       }
     }
     this.#line.shift();
-    this.#leave(waiter);
+    this.leave(waiter);
     return true;
   }
 
@@ -117,7 +118,10 @@ export class WaitingLine {
     return true;
   }
 
-  #leave(waiter: Waiter): void {
+  /** It does not wait any more. One that was taken back leaves at once, although its place is passed over only later. */
+  leave(waiter: Waiter): void {
+    if (!waiter.waiting) return;
+    waiter.waiting = false;
     this.#length--;
     this.#generations.leave(waiter.generation);
     if (this.#length > 0 || this.#onEmpty.length === 0) return;
@@ -153,7 +157,7 @@ export class WaitingLine {
     for (let waiter = line.peek(); waiter && which(waiter); waiter = line.peek()) {
       line.shift();
       if (!waiter.settled) waiter.fail(error(waiter.topic));
-      this.#leave(waiter);
+      this.leave(waiter);
     }
   }
 }

@@ -1,5 +1,6 @@
 /** A producer over fake agents and a clock that the test owns. */
 import type { ClientContext } from "../../../src/client/client-context.ts";
+import { StreamHouseError } from "../../../src/core/errors.ts";
 import type { RandomBytes } from "../../../src/core/ids.ts";
 import { silentLogger } from "../../../src/core/logger.ts";
 import type { ProducerOptions } from "../../../src/producer/options.ts";
@@ -63,4 +64,23 @@ export function watch<T>(promise: Promise<T>): { ending: Ending<T> | undefined }
     },
   );
   return watched;
+}
+
+/** The error that a watched promise ended with. */
+export function errorOf(watched: {
+  readonly ending: Ending<unknown> | undefined;
+}): StreamHouseError {
+  const { ending } = watched;
+  if (ending === undefined) throw new Error("it has not settled");
+  if (!("error" in ending)) throw new Error(`it succeeded: ${JSON.stringify(ending.value)}`);
+  if (!StreamHouseError.is(ending.error)) throw ending.error;
+  return ending.error;
+}
+
+/** The value that a watched promise ended with. */
+export function resultOf<T>(watched: { readonly ending: Ending<T> | undefined }): T {
+  const { ending } = watched;
+  if (ending === undefined) throw new Error("it has not settled");
+  if ("error" in ending) throw ending.error;
+  return ending.value;
 }
