@@ -8,33 +8,37 @@ import type { AssignedPartition } from "../rpc/gen/streamhouse/v1/group.ts";
 import type { CallComponents } from "./calls.ts";
 import { Cursor } from "./cursor.ts";
 import type { ConsumerInstruments } from "./instruments.ts";
-import { startOffsets } from "./offsets.ts";
-import type { NamedPartition, ResolvedConsumerOptions } from "./options.ts";
+import type { AssignmentListeners } from "./listeners.ts";
+import { type Beginning, startOffsets } from "./offsets.ts";
+import type { PartitionRef, ResolvedConsumerOptions } from "./options.ts";
 
 export interface AssignmentEvents {
   /** Before partitions are let go that are still ours: a last chance to commit. Never throws. */
   beforeRevoke(cursors: readonly Cursor[]): Promise<void>;
   /** Cursors came or went. */
   changed(): void;
-  /** A callback of the application threw. */
-  callbackFailed(error: unknown): void;
 }
 
 export class Assignment {
   readonly #parts: CallComponents;
   readonly #options: ResolvedConsumerOptions;
   readonly #instruments: ConsumerInstruments;
+  readonly #listeners: AssignmentListeners;
   readonly #events: AssignmentEvents;
   readonly #cursors = new Map<string, Cursor>();
 
   constructor(
-    parts: CallComponents & { readonly instruments: ConsumerInstruments },
+    parts: CallComponents & {
+      readonly instruments: ConsumerInstruments;
+      readonly listeners: AssignmentListeners;
+    },
     options: ResolvedConsumerOptions,
     events: AssignmentEvents,
   ) {
     this.#parts = parts;
     this.#options = options;
     this.#instruments = parts.instruments;
+    this.#listeners = parts.listeners;
     this.#events = events;
   }
 
@@ -50,11 +54,17 @@ export class Assignment {
     }));
   }
 
-  /** @throws StreamHouseError `INVALID_ARGUMENT` if the partition is not assigned to this consumer */
-  cursor(topic: string, partition: number): Cursor {
+  find(topic: string, partition: number): Cursor | undefined {
     for (const cursor of this.#cursors.values()) {
       if (cursor.topic === topic && cursor.partition === partition) return cursor;
     }
+    return undefined;
+  }
+
+  /** @throws StreamHouseError `INVALID_ARGUMENT` if the partition is not assigned to this consumer */
+  cursor(topic: string, partition: number): Cursor {
+    const found = this.find(topic, partition);
+    if (found !== undefined) return found;
     throw new StreamHouseError({
       code: "INVALID_ARGUMENT",
       kind: "invalid",
@@ -64,7 +74,7 @@ export class Assignment {
   }
 
   /** Makes this the assignment. What could not be begun is left out and found missing at the next call. */
-  async take(partitions: readonly AssignedPartition[]): Promise<void> {
+  async take(partitions: readonly Beginning[]): Promise<void> {
     const wanted = new Map(partitions.map((it) => [partitionKey(it.topicId, it.partition), it]));
     const gone = [...this.#cursors.values()].filter((it) => !wanted.has(it.key));
     if (gone.length > 0) await this.#revoke(gone);
@@ -74,15 +84,15 @@ export class Assignment {
 
   /** The membership is over: another member may have these partitions already, so nothing is committed. */
   async lose(): Promise<void> {
-    await this.#drop([...this.#cursors.values()]);
+    await this.#drop([...this.#cursors.values()], true);
   }
 
   async #revoke(gone: readonly Cursor[]): Promise<void> {
     await this.#events.beforeRevoke(gone);
-    await this.#drop(gone);
+    await this.#drop(gone, false);
   }
 
-  async #drop(gone: readonly Cursor[]): Promise<void> {
+  async #drop(gone: readonly Cursor[], lost: boolean): Promise<void> {
     if (gone.length === 0) return;
     for (const cursor of gone) {
       cursor.revoke();
@@ -90,10 +100,10 @@ export class Assignment {
       this.#cursors.delete(cursor.key);
     }
     this.#events.changed();
-    await this.#tell(this.#options.onRevoked, gone);
+    await this.#listeners.revoked(gone.map(named), { lost });
   }
 
-  async #begin(fresh: readonly AssignedPartition[]): Promise<void> {
+  async #begin(fresh: readonly Beginning[]): Promise<void> {
     const starts = await startOffsets(this.#parts, this.#options, fresh);
     const begun: Cursor[] = [];
     for (const { topicId, topic, partition } of fresh) {
@@ -107,18 +117,11 @@ export class Assignment {
       begun.push(cursor);
     }
     // Told before the first fetch, so that a seek there costs nothing.
-    await this.#tell(this.#options.onAssigned, begun);
+    await this.#listeners.assigned(begun.map(named));
     this.#events.changed();
   }
+}
 
-  async #tell(
-    callback: (partitions: readonly NamedPartition[]) => void | Promise<void>,
-    cursors: readonly Cursor[],
-  ): Promise<void> {
-    try {
-      await callback(cursors.map(({ topic, partition }) => ({ topic, partition })));
-    } catch (error) {
-      this.#events.callbackFailed(error);
-    }
-  }
+function named({ topic, partition }: Cursor): PartitionRef {
+  return { topic, partition };
 }

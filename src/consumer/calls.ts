@@ -51,7 +51,7 @@ export async function askAny<T>(
 }
 
 /** The group no longer knows this member, or has moved on without it: join again. */
-export function isFenced(error: unknown): error is StreamHouseError {
+export function isFenced(error: unknown): boolean {
   return (
     StreamHouseError.is(error) && (error.code === "GROUP_FENCED" || error.code === "UNKNOWN_MEMBER")
   );

@@ -1,10 +1,14 @@
 /**
- * The door that users of a consumer hold, and how one is composed from its rooms. Holds no logic of its own: reading is in
- * `delivery.ts`, membership in `group-session.ts`, fetching in `fetch-loop.ts`. Called by `house.consumer()`.
+ * The door that users of a consumer hold. Holds no logic of its own: reading is in `reader.ts`, membership in `group-session.ts`,
+ * fetching in `fetch-loop.ts`; `consumer-rooms.ts` joins them. Called by `house.consumer()`.
  */
 import type { ClientContext } from "../client/client-context.ts";
+import { invalid } from "../core/errors.ts";
 import type { ConsumerRecord } from "../core/record.ts";
-import type { ConsumerOptions, PartitionRef } from "./options.ts";
+import type { ConsumedBatch } from "./consumed-batch.ts";
+import { ConsumerRooms } from "./consumer-rooms.ts";
+import type { AssignedListener, RevokedListener } from "./listeners.ts";
+import { type ConsumerOptions, type PartitionRef, resolveConsumerOptions } from "./options.ts";
 
 /** Ends a wait or an iteration early: it rejects with `ABORTED`. */
 export interface ReadOptions {
@@ -25,33 +29,6 @@ export interface ConsumerLag {
 }
 
 export interface PartitionLagEntry extends PartitionRef, ConsumerLag {}
-
-/** One batch as it was produced, from the consumer's position on. Records are decoded when they are asked for. */
-export interface ConsumedBatch extends Iterable<ConsumerRecord>, PartitionRef {
-  readonly firstOffset: number;
-  readonly lastOffset: number;
-  readonly count: number;
-  /** When the agent appended it, ms since 1970 by the agent's clock. */
-  readonly appendTimestamp: number;
-  /** The same records as iterating over the batch. @throws StreamHouseError `CORRUPT_BATCH` while iterating */
-  readonly records: Iterable<ConsumerRecord>;
-  /**
-   * Commits `lastOffset + 1`, and with it everything before. Does nothing if the group has already committed beyond.
-   * @throws StreamHouseError `GROUP_FENCED` if the partition was taken away, and as `Consumer.commit`
-   */
-  commit(): Promise<void>;
-}
-
-/** `lost`: the group took the partitions without waiting (the session had ended); nothing of them can be committed. */
-export interface RevocationInfo {
-  readonly lost: boolean;
-}
-
-export type AssignedListener = (partitions: readonly PartitionRef[]) => void | Promise<void>;
-export type RevokedListener = (
-  partitions: readonly PartitionRef[],
-  info: RevocationInfo,
-) => void | Promise<void>;
 
 /**
  * Reads records in order, partition by partition. Starts with the first `poll` or iteration; one of them at a time.
@@ -132,5 +109,143 @@ export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable
  * @throws StreamHouseError `INVALID_ARGUMENT`, `INVALID_TOPIC_NAME`
  */
 export function createConsumer(context: ClientContext, options: ConsumerOptions): Consumer {
-  throw new Error(`not yet: ${context.clientId} ${options.group}`);
+  return new OpenConsumer(new ConsumerRooms(context, resolveConsumerOptions(options)));
+}
+
+class OpenConsumer implements Consumer {
+  readonly group: string | undefined;
+  readonly memberId: string;
+  readonly #rooms: ConsumerRooms;
+
+  constructor(rooms: ConsumerRooms) {
+    this.#rooms = rooms;
+    this.group = rooms.group;
+    this.memberId = rooms.memberId;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<ConsumerRecord, undefined> {
+    return this.records();
+  }
+
+  records(options: ReadOptions = {}): AsyncIterableIterator<ConsumerRecord, undefined> {
+    return this.#rooms.records(options.signal);
+  }
+
+  batches(options: ReadOptions = {}): AsyncIterableIterator<ConsumedBatch, undefined> {
+    return this.#rooms.batches(options.signal);
+  }
+
+  get readable(): ReadableStream<ConsumerRecord> {
+    return streamOf(this.records());
+  }
+
+  poll(timeoutMs: number, options: ReadOptions = {}): Promise<ConsumerRecord[]> {
+    if (!(timeoutMs >= 0)) {
+      const message = `poll(${timeoutMs}): give the milliseconds to wait, 0 or more`;
+      return Promise.reject(invalid("INVALID_ARGUMENT", message, { field: "timeoutMs" }));
+    }
+    return this.#rooms.poll(timeoutMs, options.signal);
+  }
+
+  process<T>(record: ConsumerRecord, fn: (record: ConsumerRecord) => T | Promise<T>): Promise<T> {
+    return this.#rooms.process(record, fn);
+  }
+
+  commit(offsets?: readonly CommitOffset[]): Promise<void> {
+    return this.#rooms.commit(offsets);
+  }
+
+  pause(partitions?: readonly PartitionRef[]): void {
+    this.#rooms.setPaused(partitions, true);
+  }
+
+  resume(partitions?: readonly PartitionRef[]): void {
+    this.#rooms.setPaused(partitions, false);
+  }
+
+  paused(): readonly PartitionRef[] {
+    return [...this.#rooms.assignment.cursors]
+      .filter((it) => it.paused)
+      .map(({ topic, partition }) => ({ topic, partition }));
+  }
+
+  seek(topic: string, partition: number, offset: number): void {
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+      throw invalid("INVALID_ARGUMENT", `seek to offset ${offset}: use a whole number from 0`, {
+        field: "offset",
+      });
+    }
+    this.#rooms.seek([[this.#rooms.assignment.cursor(topic, partition), offset]]);
+  }
+
+  seekToBeginning(partitions?: readonly PartitionRef[]): Promise<void> {
+    return this.#rooms.seekTo("earliest", partitions);
+  }
+
+  seekToEnd(partitions?: readonly PartitionRef[]): Promise<void> {
+    return this.#rooms.seekTo("latest", partitions);
+  }
+
+  seekToTimestamp(timestampMs: number, partitions?: readonly PartitionRef[]): Promise<void> {
+    if (!Number.isSafeInteger(timestampMs) || timestampMs < 0) {
+      const message = `${timestampMs} is no time: use milliseconds since 1970`;
+      return Promise.reject(invalid("INVALID_ARGUMENT", message, { field: "timestampMs" }));
+    }
+    return this.#rooms.seekTo(timestampMs, partitions);
+  }
+
+  position(topic: string, partition: number): number | undefined {
+    return this.#rooms.assignment.find(topic, partition)?.position;
+  }
+
+  committed(topic: string, partition: number): Promise<number | undefined> {
+    return this.#rooms.committed(topic, partition);
+  }
+
+  assignment(): readonly PartitionRef[] {
+    return this.#rooms.assignment.owned().map(({ topic, partition }) => ({ topic, partition }));
+  }
+
+  onAssigned(listener: AssignedListener): () => void {
+    return this.#rooms.listeners.onAssigned(listener);
+  }
+
+  onRevoked(listener: RevokedListener): () => void {
+    return this.#rooms.listeners.onRevoked(listener);
+  }
+
+  lag(topic: string, partition: number): Promise<ConsumerLag> {
+    return this.#rooms.lag(topic, partition);
+  }
+
+  async lags(): Promise<readonly PartitionLagEntry[]> {
+    return Promise.all(
+      this.assignment().map(async (it) => ({ ...it, ...(await this.lag(it.topic, it.partition)) })),
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#rooms.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** A record in the stream's own queue would count as handed out before anybody asked for it: the queue holds none. */
+function streamOf(records: AsyncIterableIterator<ConsumerRecord>): ReadableStream<ConsumerRecord> {
+  return new ReadableStream<ConsumerRecord>(
+    {
+      async pull(controller) {
+        const next = await records.next();
+        if (next.done) controller.close();
+        else controller.enqueue(next.value);
+      },
+      async cancel() {
+        await records.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
 }

@@ -153,7 +153,8 @@ export class FetchLoop {
     const abort = new AbortController();
     const generations = new Map(cursors.map((it) => [it, it.generation]));
     this.#fetches.set(connection, { abort, cursors: generations });
-    const { fetchMaxWaitMs, fetchMinBytes, prefetchBytes, group } = this.#options;
+    const { fetchMaxWaitMs, fetchMinBytes, fetchPartitionBytes, prefetchBytes, group } =
+      this.#options;
     const identity = this.#parts.identity();
     const room = prefetchBytes - this.#parts.queue.bytes;
     try {
@@ -163,7 +164,7 @@ export class FetchLoop {
             topicId,
             partition,
             offset: fetchOffset,
-            maxBytes: 0,
+            maxBytes: fetchPartitionBytes,
           })),
           maxWaitMs: fetchMaxWaitMs,
           minBytes: fetchMinBytes,
@@ -217,7 +218,8 @@ export class FetchLoop {
       cursor.connection = undefined;
       this.#parts.cluster.note(cursor.topicId, cursor.partition, error);
     }
-    if (isFenced(error)) this.#parts.onFenced();
+    const fenced: boolean = isFenced(error);
+    if (fenced) this.#parts.onFenced();
     else if (!error.retriable && error.kind !== "closed") {
       // Asking again would be answered the same: the application must know.
       for (const cursor of cursors) this.#refused(cursor, error);

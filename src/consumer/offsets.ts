@@ -52,6 +52,12 @@ export interface StartRule {
   readonly startOffset: number | undefined;
 }
 
+/** A partition to begin in, and (by manual assignment) where. */
+export interface Beginning extends TopicPartition {
+  readonly topic: string;
+  readonly offset?: number | undefined;
+}
+
 export interface Start {
   readonly offset: number;
   /** -1 for none. */
@@ -59,26 +65,26 @@ export interface Start {
 }
 
 /**
- * Where to begin in each partition: its committed offset, or `startOffset`, or what `offsetReset` says.
+ * Where to begin in each partition: the offset given for it, or its committed offset, or what `offsetReset` says.
  * @throws StreamHouseError `OFFSET_OUT_OF_RANGE` with `offsetReset: "error"` and no committed offset
  */
 export async function startOffsets(
   parts: CallComponents,
   rule: StartRule,
-  partitions: readonly (TopicPartition & { readonly topic: string })[],
+  partitions: readonly Beginning[],
 ): Promise<Map<string, Start>> {
   const starts = new Map<string, Start>();
   if (partitions.length === 0) return starts;
-  const { group, startOffset, offsetReset } = rule;
+  const { group, offsetReset, startOffset } = rule;
   const committed =
     group === undefined ? new Map() : await committedOffsets(parts, group, partitions);
-  const open: (TopicPartition & { readonly topic: string })[] = [];
+  const open: Beginning[] = [];
   for (const it of partitions) {
     const key = partitionKey(it.topicId, it.partition);
     const offset: number | undefined = committed.get(key);
-    if (offset !== undefined) starts.set(key, { offset, committed: offset });
-    else if (startOffset !== undefined) starts.set(key, { offset: startOffset, committed: -1 });
-    else open.push(it);
+    const begin = it.offset ?? offset ?? startOffset;
+    if (begin === undefined) open.push(it);
+    else starts.set(key, { offset: begin, committed: offset ?? -1 });
   }
   if (open.length === 0) return starts;
   if (offsetReset === "error") throw noOffset(open[0], group);
@@ -87,10 +93,7 @@ export async function startOffsets(
   return starts;
 }
 
-function noOffset(
-  partition: (TopicPartition & { readonly topic: string }) | undefined,
-  group: string | undefined,
-): StreamHouseError {
+function noOffset(partition: Beginning | undefined, group: string | undefined): StreamHouseError {
   return new StreamHouseError({
     code: "OFFSET_OUT_OF_RANGE",
     kind: "invalid",

@@ -7,13 +7,16 @@ import { checkTopicName } from "../core/topic.ts";
 export type OffsetReset = "earliest" | "latest" | "error";
 
 /** A partition by the topic's name. */
-export interface NamedPartition {
+export interface PartitionRef {
   readonly topic: string;
   readonly partition: number;
 }
 
-/** Told when partitions come or go. A throw is told to the reader, and changes nothing else. */
-export type PartitionsCallback = (partitions: readonly NamedPartition[]) => void | Promise<void>;
+/** A partition to read without a group's assignment, and where to begin. */
+export interface ManualPartition extends PartitionRef {
+  /** First offset to read. Default: the group's committed offset, if there is a group, otherwise `offsetReset`. */
+  readonly offset?: number | undefined;
+}
 
 /** What a user may set. Either `group` and `topics`, or `assign` (with or without a group for its commits). */
 export interface ConsumerOptions {
@@ -22,7 +25,7 @@ export interface ConsumerOptions {
   /** Topics to subscribe to; they must exist. */
   readonly topics?: readonly string[] | undefined;
   /** Reads exactly these partitions; nobody else's assignment matters. Not together with `topics`. */
-  readonly assign?: readonly NamedPartition[] | undefined;
+  readonly assign?: readonly ManualPartition[] | undefined;
   /**
    * Where to begin without a committed offset, and where to go on when the log no longer has (or has not) the
    * offset. Default `earliest`: a new group sees everything that is there, so that nothing is skipped in silence
@@ -31,10 +34,6 @@ export interface ConsumerOptions {
   readonly offsetReset?: OffsetReset | undefined;
   /** First offset to read where the group has committed nothing. Default: what `offsetReset` says. */
   readonly startOffset?: number | undefined;
-  /** Called, and awaited, before the first record of new partitions: the place to `seek`. */
-  readonly onAssigned?: PartitionsCallback | undefined;
-  /** Called, and awaited, when partitions were let go, after their last commit. */
-  readonly onRevoked?: PartitionsCallback | undefined;
   /** Commits what is finished by itself, if there is a group. Default true. */
   readonly autoCommit?: boolean | undefined;
   /** Milliseconds between automatic commits. Default 5,000. */
@@ -66,7 +65,7 @@ export interface ConsumerOptions {
   /** Longest that `close()` takes to commit and leave, in milliseconds. Default 5,000. */
   readonly closeTimeoutMs?: number | undefined;
   /** Check each batch's CRC-32C again before decoding. Default true. */
-  readonly checkCrc?: boolean | undefined;
+  readonly checkCrcs?: boolean | undefined;
   /** How often the lag gauges are refreshed, ms; at most 5,000, the default. */
   readonly lagIntervalMs?: number | undefined;
   /** Shown in group descriptions. Default: the client's. */
@@ -78,11 +77,9 @@ export interface ResolvedConsumerOptions {
   readonly group: string | undefined;
   readonly topics: readonly string[];
   /** Undefined: the group assigns. */
-  readonly assign: readonly NamedPartition[] | undefined;
+  readonly assign: readonly ManualPartition[] | undefined;
   readonly offsetReset: OffsetReset;
   readonly startOffset: number | undefined;
-  readonly onAssigned: PartitionsCallback;
-  readonly onRevoked: PartitionsCallback;
   /** False without a group. */
   readonly autoCommit: boolean;
   readonly autoCommitIntervalMs: number;
@@ -96,11 +93,13 @@ export interface ResolvedConsumerOptions {
   readonly requestTimeoutMs: number;
   readonly connectTimeoutMs: number;
   readonly closeTimeoutMs: number;
-  readonly checkCrc: boolean;
+  readonly checkCrcs: boolean;
   readonly lagIntervalMs: number;
   readonly clientId: string | undefined;
 }
 
+/** Lag that is older than this says too little. */
+const LAG_MS_MAX = 5_000;
 const DAY_MS = 86_400_000;
 /** Names in one subscription: bounds a heartbeat. */
 const TOPICS_MAX = 1_000;
@@ -123,8 +122,6 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     offsetReset: checkReset(options.offsetReset ?? "earliest"),
     startOffset:
       options.startOffset === undefined ? undefined : number("startOffset", 0, 0, limits.offsetMax),
-    onAssigned: options.onAssigned ?? (() => {}),
-    onRevoked: options.onRevoked ?? (() => {}),
     autoCommit: group !== undefined && (options.autoCommit ?? true),
     autoCommitIntervalMs: number("autoCommitIntervalMs", 5_000, 1, DAY_MS),
     prefetchBytes: number("prefetchBytes", 16_777_216, 1, 1_073_741_824),
@@ -137,8 +134,8 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     requestTimeoutMs: number("requestTimeoutMs", 30_000, 1, DAY_MS),
     connectTimeoutMs: number("connectTimeoutMs", 30_000, 0, DAY_MS),
     closeTimeoutMs: number("closeTimeoutMs", 5_000, 1, DAY_MS),
-    checkCrc: options.checkCrc ?? true,
-    lagIntervalMs: number("lagIntervalMs", 5_000, 1, 5_000),
+    checkCrcs: options.checkCrcs ?? true,
+    lagIntervalMs: number("lagIntervalMs", LAG_MS_MAX, 1, LAG_MS_MAX),
     clientId: options.clientId,
   });
 }
@@ -178,7 +175,7 @@ function checkGroup(group: string | undefined): void {
 function checkSubscription(
   group: string | undefined,
   topics: readonly string[],
-  assign: readonly NamedPartition[] | undefined,
+  assign: readonly ManualPartition[] | undefined,
 ): void {
   const refuse = (field: string, message: string) => {
     throw invalid("INVALID_ARGUMENT", message, { field });
@@ -200,7 +197,7 @@ function checkSubscription(
   for (const name of topics) checkTopicName(name);
 }
 
-function checkAssign(assign: readonly NamedPartition[]): void {
+function checkAssign(assign: readonly ManualPartition[]): void {
   const most = limits.partitionsPerRequestMax;
   if (assign.length === 0 || assign.length > most) {
     throw invalid(
@@ -210,9 +207,12 @@ function checkAssign(assign: readonly NamedPartition[]): void {
     );
   }
   const seen = new Set<string>();
-  for (const [i, { topic, partition }] of assign.entries()) {
+  for (const [i, { topic, partition, offset }] of assign.entries()) {
     checkTopicName(topic);
     checkNumber(`assign[${i}].partition`, partition, 0, limits.partitionsPerTopicMax - 1);
+    if (offset !== undefined) {
+      checkNumber(`assign[${i}].offset`, offset, 0, limits.offsetMax);
+    }
     if (seen.size === seen.add(`${topic}/${partition}`).size) {
       throw invalid(
         "INVALID_ARGUMENT",
