@@ -105,7 +105,11 @@ export class ProduceService {
     let answer: Promise<BatchResult[]>;
     try {
       await Promise.all(ahead);
-      for (const batch of request.batches) await this.#topics.find(refOf(batch));
+      for (const [i, batch] of request.batches.entries()) {
+        await this.#topics.find(refOf(batch)).catch((error: unknown) => {
+          throw at(i, "topic", error);
+        });
+      }
       answer = this.#append(request, traced);
     } finally {
       for (const queue of queues) {

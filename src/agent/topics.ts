@@ -21,8 +21,8 @@ export interface TopicRef {
   readonly topicId: string;
 }
 
-/** Between two reads of the whole list, so that unknown names cannot keep metadata busy. */
-const REFRESH_PAUSE_MS = 20;
+/** Between two reads of the whole list for names that are not known, so that wrong ones cannot keep metadata busy. */
+const MISS_PAUSE_MS = 20;
 
 export class Topics {
   readonly #metadata: MetadataStore;
@@ -32,7 +32,7 @@ export class Topics {
   #byId: ReadonlyMap<string, Topic> = new Map();
   #refreshing: Promise<void> | undefined;
   #next: Promise<void> | undefined;
-  #refreshedAt = Number.NEGATIVE_INFINITY;
+  #missedAt = Number.NEGATIVE_INFINITY;
   #onGone: (topicIds: ReadonlySet<string>) => void = () => {};
 
   constructor(components: TopicsComponents) {
@@ -68,7 +68,7 @@ export class Topics {
   async find(ref: TopicRef): Promise<Topic> {
     const known = this.known(ref);
     if (known !== undefined) return known;
-    await this.refresh();
+    await this.#refreshForMiss();
     const found = this.known(ref);
     if (found === undefined) throw topicNotFound(ref);
     return found;
@@ -101,14 +101,15 @@ export class Topics {
     this.#replace([...this.#byId.values()].filter((it) => it.id !== topicId));
   }
 
-  async #read(): Promise<void> {
-    const pause = this.#refreshedAt + REFRESH_PAUSE_MS - this.#clock.monotonic();
+  async #refreshForMiss(): Promise<void> {
+    const pause = this.#missedAt + MISS_PAUSE_MS - this.#clock.monotonic();
     if (pause > 0) await sleep(this.#clock, pause);
-    try {
-      this.#replace(await this.#reachability.watch(this.#metadata.listTopics()));
-    } finally {
-      this.#refreshedAt = this.#clock.monotonic();
-    }
+    this.#missedAt = this.#clock.monotonic();
+    await this.refresh();
+  }
+
+  async #read(): Promise<void> {
+    this.#replace(await this.#reachability.watch(this.#metadata.listTopics()));
   }
 
   #replace(topics: readonly Topic[]): void {
