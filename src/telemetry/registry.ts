@@ -99,7 +99,7 @@ class CellRegistry implements MetricRegistry {
 
   release(descriptor: InstrumentDescriptor, attributes: AttributeValues): void {
     // Without the label several partitions share the series: one of them cannot take it away.
-    if (this.#ignoresPartition(descriptor) && attributes.partition !== undefined) return;
+    if (attributes.partition !== undefined && !this.#keepsPartition(descriptor)) return;
     this.#tables.get(descriptor.name)?.series.delete(seriesKey(descriptor, attributes));
   }
 
@@ -133,8 +133,9 @@ class CellRegistry implements MetricRegistry {
     return families;
   }
 
-  #ignoresPartition(descriptor: InstrumentDescriptor): boolean {
-    return descriptor.kind !== "gauge" && !this.#partitionLabels;
+  #keepsPartition(descriptor: InstrumentDescriptor): boolean {
+    const wanted = descriptor.kind === "gauge" || this.#partitionLabels;
+    return wanted && descriptor.attributes.includes("partition");
   }
 
   #resolve(descriptor: InstrumentDescriptor, attributes: AttributeValues): Cell {
@@ -163,7 +164,7 @@ class CellRegistry implements MetricRegistry {
     for (const name of descriptor.attributes) {
       const value = attributes[name];
       if (value === undefined) continue;
-      if (name === "partition" && this.#ignoresPartition(descriptor)) continue;
+      if (name === "partition" && !this.#keepsPartition(descriptor)) continue;
       kept[name] = value;
     }
     return kept;

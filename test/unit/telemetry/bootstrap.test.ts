@@ -196,6 +196,18 @@ describe("bootstrap", () => {
     });
   });
 
+  it("ends its shutdown in time when a span processor never ends its own", async () => {
+    const hanging = {
+      onStart() {},
+      onEnd() {},
+      forceFlush: () => Promise.resolve(),
+      shutdown: () => new Promise<void>(() => {}),
+    };
+    const sdk = bootstrap({ env: {}, spanProcessors: [hanging], shutdownTimeoutMs: 20 });
+    await sdk.shutdown();
+    assert.equal(trace.getTracer("app").startSpan("after").isRecording(), false);
+  });
+
   it("can be shut down twice, and disposed", async () => {
     const sdk = bootstrap({ env: {} });
     await Promise.all([sdk.shutdown(), sdk.shutdown()]);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { BatchObservableCallback } from "@opentelemetry/api";
 import { MeterProvider } from "@opentelemetry/sdk-metrics";
 import { catalogue } from "../../../src/telemetry/catalogue.ts";
 import { HistogramCell, type MetricRegistry } from "../../../src/telemetry/cells.ts";
@@ -43,6 +44,38 @@ function withoutHealth(read: Record<string, ReadMetric>): Record<string, ReadMet
 function bridged(): { reader: MemoryReader; provider: MeterProvider } {
   const reader = new MemoryReader();
   return { reader, provider: new MeterProvider({ readers: [reader] }) };
+}
+
+/** A provider that shows what is observed, as no SDK does: an SDK repeats what it saw before. */
+function recordingProvider() {
+  let observe: BatchObservableCallback = () => {};
+  const instrument = (name: string) => ({
+    name,
+    record() {},
+    addCallback() {},
+    removeCallback() {},
+  });
+  const meter = {
+    createHistogram: instrument,
+    createObservableCounter: instrument,
+    createObservableUpDownCounter: instrument,
+    createObservableGauge: instrument,
+    addBatchObservableCallback(callback: BatchObservableCallback) {
+      observe = callback;
+    },
+  };
+  /** Values by partition of one instrument. */
+  const collect = (name: string): Record<string, number> => {
+    const values: Record<string, number> = {};
+    observe({
+      observe(metric, value, attributes) {
+        if ((metric as unknown as { name: string }).name !== name) return;
+        values[String(attributes?.partition)] = value;
+      },
+    });
+    return values;
+  };
+  return { provider: { getMeter: () => meter } as unknown as MeterProvider, collect };
 }
 
 describe("the bridge and the metric producer", () => {
@@ -147,6 +180,22 @@ describe("the meter bridge", () => {
     registry.gauge(catalogue.consumerLagRecords, attributes).set(3);
     const again = await reader.read();
     assert.deepEqual(Object.values(again[families[0]?.name ?? ""]?.points ?? {}), [3]);
+  });
+
+  it("observes every revoked lag as 0 in exactly one collection, the family's last one too", () => {
+    const { provider, collect } = recordingProvider();
+    const registry = createMetricRegistry();
+    attachmentOf(provider).attach(registry);
+    const attributes = (partition: number) => ({ topic: "t", partition, group_id: "g" });
+    const lag = catalogue.groupLagRecords;
+    for (const partition of [0, 1]) registry.gauge(lag, attributes(partition)).set(5);
+    assert.deepEqual(collect(lag.name), { 0: 5, 1: 5 });
+    registry.release(lag, attributes(0));
+    assert.deepEqual(collect(lag.name), { 0: 0, 1: 5 });
+    assert.deepEqual(collect(lag.name), { 1: 5 });
+    registry.release(lag, attributes(1));
+    assert.deepEqual(collect(lag.name), { 1: 0 });
+    assert.deepEqual(collect(lag.name), {});
   });
 
   it("works with a provider that cannot be marked, one bridge for each component", async () => {

@@ -44,13 +44,19 @@ describe("a metric registry", () => {
     assert.equal(registry.gauge(catalogue.consumerLagRecords, attributes).value, 0);
   });
 
-  it("does not let one partition take away a counter that all share", () => {
-    const registry = createMetricRegistry();
-    registry.counter(catalogue.recordsWritten, { topic: "t", partition: 0 }).add(1);
-    registry.release(catalogue.recordsWritten, { topic: "t", partition: 0 });
-    assert.deepEqual(readFamilies(registry.collect()), {
-      "streamhouse.records.written{topic=t}": 1,
-    });
+  it("does not let one partition take away a series that all share", () => {
+    for (const partitionLabels of [false, true]) {
+      const registry = createMetricRegistry({ partitionLabels });
+      registry.counter(catalogue.bytesSent, { topic: "t" }).add(1);
+      registry.gauge(catalogue.activePartitions, { topic: "t" }).set(2);
+      for (const descriptor of [catalogue.bytesSent, catalogue.activePartitions]) {
+        registry.release(descriptor, { topic: "t", partition: 0 });
+      }
+      assert.deepEqual(readFamilies(registry.collect()), {
+        "streamhouse.bytes.sent{topic=t}": 1,
+        "streamhouse.active.partitions{topic=t}": 2,
+      });
+    }
   });
 
   it("folds counters and histograms past the limit into one overflow series, and says so", () => {
