@@ -23,7 +23,7 @@ import type {
 } from "../rpc/gen/streamhouse/v1/producer.ts";
 import { produceStreamMethod } from "../rpc/methods.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
-import { aborted, asBuffer, errorOfCall } from "./grpc-call.ts";
+import { aborted, errorOfCall, selfCopyingMessage } from "./grpc-call.ts";
 import type { ProduceChannel } from "./transport.ts";
 
 export interface GrpcProduceChannelComponents {
@@ -213,7 +213,7 @@ export class GrpcProduceChannel implements ProduceChannel {
         .client()
         .makeBidiStreamRequest(
           produceStreamMethod.path,
-          (writer: GatherWriter) => asBuffer(writer.finish()),
+          selfCopyingMessage,
           produceStreamMethod.decodeResponse,
         );
     } catch (error) {

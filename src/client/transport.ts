@@ -6,7 +6,9 @@ import type { ProduceRequest, ProduceResponse } from "../rpc/gen/streamhouse/v1/
 export interface ProduceChannel {
   /**
    * Requests are applied in the order of the calls; answers may overtake one another. After a failure of the
-   * channel itself every unanswered call rejects with outcome `unknown`, and later ones with `none` (`retriable`).
+   * channel itself every unanswered call rejects with what is known of it (`unknown` once it was handed to the network, unless the
+   * agent said that it was not applied), and later ones with `none` (`retriable`). The bytes of the batches are read until the
+   * call is answered: leave them as they are.
    */
   produce(request: ProduceRequest, call: CallContext): Promise<ProduceResponse>;
   /** True once the channel failed or was closed: open another. */

@@ -37,6 +37,8 @@ export function clientChannelOptions(options: KeepaliveOptions = {}): ChannelOpt
     "grpc.keepalive_timeout_ms": options.keepaliveTimeoutMs ?? KEEPALIVE_TIMEOUT_MS,
     // Sending again is decided above, by outcome. It would also keep a copy of every message until its call is over.
     "grpc.enable_retries": 0,
+    // Even so the library buffers this much of each call (1 MiB) and reports it as written, past all flow control.
+    "grpc.per_rpc_retry_buffer_size": 0,
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
     // Connections belong to the transport that made them, and end with it.

@@ -51,16 +51,21 @@ export class GatherWriter extends BinaryWriter {
 
   /** The whole message in memory of its own, exactly as large. The writer is then empty. */
   override finish(): Uint8Array<ArrayBuffer> {
-    this.#settle();
-    const whole = new Uint8Array(this.#size);
-    let at = 0;
-    for (const part of this.#parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
+    const whole = new Uint8Array(this.size());
+    this.copyTo(whole, 0);
     this.#parts.length = 0;
     this.#size = 0;
     return whole;
+  }
+
+  /** Copies the whole message, `size()` bytes, into `target`. */
+  copyTo(target: Uint8Array, at: number): void {
+    this.#settle();
+    let next = at;
+    for (const part of this.#parts) {
+      target.set(part, next);
+      next += part.length;
+    }
   }
 
   #settle(): void {
