@@ -61,7 +61,7 @@ describe("the packed package", () => {
 
   it("has a bin that answers --version and --help", async () => {
     const npm = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
-    const program = join(project, "node_modules/@streamhouse/streamhouse/dist/bin.js");
+    const program = join(project, "node_modules/@streamhouse/streamhouse/dist/cli.js");
     const version = await command(runtimePath("node-oldest"), [program, "--version"], project);
     assert.equal(version.stdout.trim(), npm.version, version.stderr);
     const help = await command(runtimePath("node-oldest"), [program, "--help"], project);

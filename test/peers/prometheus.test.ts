@@ -57,7 +57,7 @@ describe("a real Prometheus", () => {
       data: join(folder.path, "data"),
       grpc: "127.0.0.1:0",
       http: "127.0.0.1:0",
-      bootstrap: telemetry,
+      telemetry,
     });
     const port = await freePort();
     api = `http://127.0.0.1:${port}`;

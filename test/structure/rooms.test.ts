@@ -22,6 +22,10 @@ const edges: readonly RegExp[] = [
   /^src\/cli\.ts$/,
 ];
 
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*$/gm, "");
+}
+
 describe("the rooms of src", () => {
   const files = sourceFiles();
   const failing = (wrong: (file: SourceFile) => boolean): string[] =>
@@ -76,8 +80,10 @@ describe("the rooms of src", () => {
       /\b(process\.(env|exit|argv|on|stdout)|Math\.random\(|Date\.now\(|performance\.now\(|setTimeout\(|setInterval\()/;
     const inside = files.filter((file) => !edges.some((edge) => edge.test(file.path)));
     const wrong = inside.filter((file) => {
-      const code = file.text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*$/gm, "");
-      return runtime.test(code) || file.imports.some((specifier) => specifier.startsWith("node:"));
+      return (
+        runtime.test(withoutComments(file.text)) ||
+        file.imports.some((specifier) => specifier.startsWith("node:"))
+      );
     });
     assert.deepEqual(
       wrong.map((file) => file.path),
@@ -86,9 +92,10 @@ describe("the rooms of src", () => {
   });
 
   it("have no any, no suppressed types, no marks left to settle", () => {
-    const marks = /\b(TODO|FIXME|XXX|HACK)\b|@ts-ignore|@ts-nocheck|: any(?=[;,)\]>\s=|])|\bas any(?=[;,)\]>]|$)/m;
+    const marks = /\b(TODO|FIXME|XXX|HACK)\b|@ts-ignore|@ts-nocheck/;
+    const any = /: any\b|\bas any\b/;
     assert.deepEqual(
-      failing((file) => marks.test(file.text)),
+      failing((file) => marks.test(file.text) || any.test(withoutComments(file.text))),
       [],
     );
   });
