@@ -12,6 +12,7 @@ import { fromErrorDetail } from "../rpc/status.ts";
 import type { Accumulator } from "./accumulator.ts";
 import type { ProducerBatch } from "./batch.ts";
 import {
+  type Attempt,
   canRetry,
   closedError,
   deadlineError,
@@ -90,9 +91,10 @@ export class Answers {
     batch.lastError = error;
     partition.lastError = error;
     if (error.outcome === "unknown") batch.tainted = true;
-    if (error.code === "SEQUENCE_GAP") this.#gap(partition, batch);
+    const first = isFirst(partition, batch);
+    if (error.code === "SEQUENCE_GAP") this.#gap(batch, { first, isAhead: error.retriable });
     if (mayHaveMoved(error) && !blameless) this.#noteMove(partition, error);
-    const verdict = blameless ? "retry" : judge(error, this.#attemptOf(batch));
+    const verdict = blameless ? "retry" : judge(error, this.#attemptOf(batch, first));
     switch (verdict) {
       case "give-up":
         this.giveUp(partition, batch, batch.tainted ? withUnknownOutcome(error) : error);
@@ -112,20 +114,18 @@ export class Answers {
     partition.recovering = partition.inFlight.length > 0;
   }
 
-  #attemptOf(batch: ProducerBatch): {
-    idempotent: boolean;
-    tainted: boolean;
-    topicRefreshed: boolean;
-  } {
+  #attemptOf(batch: ProducerBatch, first: boolean): Attempt {
     const { tainted, topicRefreshed } = batch;
-    return { idempotent: this.#options.idempotent, tainted, topicRefreshed };
+    return { idempotent: this.#options.idempotent, tainted, topicRefreshed, first };
   }
 
-  /** A gap says that the batch was not applied. If nothing was before it, agent and producer count differently: count anew. */
-  #gap(partition: Partition, batch: ProducerBatch): void {
-    batch.tainted = false;
-    const before = (it: ProducerBatch) => it.ordinal >= 0 && it.ordinal < batch.ordinal;
-    if (partition.inFlight.some(before) || partition.queue.some(before)) return;
+  /**
+   * A gap ahead says that the batch was not applied; if nothing is before it, agent and producer count differently: count
+   * anew. A gap behind says that something was applied in its place.
+   */
+  #gap(batch: ProducerBatch, gap: { readonly first: boolean; readonly isAhead: boolean }): void {
+    batch.tainted = !gap.isAhead;
+    if (!gap.first || !gap.isAhead) return;
     batch.gaps++;
     if (batch.gaps >= 2) this.#components.identity.renew({ freshId: false });
   }
@@ -255,4 +255,10 @@ export class Answers {
     if (last && !batch.tainted && !batch.flying) partition.nextSequence = batch.baseSequence;
     else this.#components.identity.renew({ freshId: false });
   }
+}
+
+/** Nothing that was sent before it is unsettled. */
+function isFirst(partition: Partition, batch: ProducerBatch): boolean {
+  const before = (it: ProducerBatch) => it.ordinal >= 0 && it.ordinal < batch.ordinal;
+  return !partition.inFlight.some(before) && !partition.queue.some(before);
 }

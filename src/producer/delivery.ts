@@ -16,6 +16,8 @@ export interface Attempt {
   readonly tainted: boolean;
   /** Its topic was looked up again before. */
   readonly topicRefreshed: boolean;
+  /** No earlier batch of its partition is unsettled. */
+  readonly first: boolean;
 }
 
 /** Decides about one failed attempt. */
@@ -26,9 +28,14 @@ export function judge(error: StreamHouseError, attempt: Attempt): Verdict {
     case "TOPIC_NOT_FOUND":
       return attempt.topicRefreshed ? "give-up" : "refresh-topic";
     case "UNKNOWN_PRODUCER":
+      // Nothing of this producer is there (yet): the batches before it must go first.
+      if (!attempt.first) return "retry";
+      return renewUnlessTainted(attempt);
     case "PRODUCER_FENCED":
-      // Under another id the agent could not tell whether an earlier attempt had arrived.
-      return attempt.idempotent && !attempt.tainted ? "renew-identity" : "give-up";
+      return renewUnlessTainted(attempt);
+    case "SEQUENCE_GAP":
+      // Not retriable: its sequence was written long ago, and what became of it is not known any more.
+      return error.retriable ? "retry" : "give-up";
     case "CLOSED":
       return error.retriable ? "retry" : "give-up";
   }
@@ -37,14 +44,22 @@ export function judge(error: StreamHouseError, attempt: Attempt): Verdict {
   return canRetry(error) ? "retry" : "give-up";
 }
 
+/** Under another id the agent could not tell whether an earlier attempt had arrived. */
+function renewUnlessTainted(attempt: Attempt): Verdict {
+  return attempt.idempotent && !attempt.tainted ? "renew-identity" : "give-up";
+}
+
 /** Whether the same question can be answered another time. */
 export function canRetry(error: StreamHouseError): boolean {
   return error.retriable || error.code === "DEADLINE_EXCEEDED";
 }
 
+/** Refusals of the agent that holds the partition. */
+const HERE: ReadonlySet<string> = new Set(["OVERLOADED", "SEQUENCE_GAP", "UNKNOWN_PRODUCER"]);
+
 /** Whether the next attempt may go to another agent. */
 export function mayHaveMoved(error: StreamHouseError): boolean {
-  return error.code !== "OVERLOADED" && error.code !== "SEQUENCE_GAP";
+  return !HERE.has(error.code);
 }
 
 /** The final error of records whose delivery deadline ended. */

@@ -109,8 +109,8 @@ export class ProducerIdentity {
         if (ended.aborted) return;
         const error = asStreamHouseError(thrown, "InitProducer");
         this.lastError = error;
-        if (!canRetry(error)) {
-          // An epoch that is not ours any more (the answer to an earlier question was lost): be somebody else.
+        if (!canRetry(error) || isStranger(error)) {
+          // The epoch is not ours any more (the answer to an earlier question was lost), or forgotten: be somebody else.
           if (this.#freshId || this.#identity === undefined) {
             this.#asking = false;
             this.#events.refused(error);
@@ -147,4 +147,8 @@ export class ProducerIdentity {
       throw error;
     }
   }
+}
+
+function isStranger(error: StreamHouseError): boolean {
+  return error.code === "PRODUCER_FENCED" || error.code === "UNKNOWN_PRODUCER";
 }

@@ -96,18 +96,17 @@ export class FakeLog {
   #checkSequence(log: PartitionLog, header: BatchHeader): number | undefined {
     const { producerId, producerEpoch, baseSequence, recordCount } = header;
     if (producerId < 0) return undefined;
-    const epoch = this.#epochs.get(producerId);
-    if (epoch === undefined) throw fault("UNKNOWN_PRODUCER", "invalid");
-    if (producerEpoch !== epoch) throw fault("PRODUCER_FENCED", "fenced");
     const state = log.producers.get(producerId);
-    if (state === undefined || state.epoch !== producerEpoch) {
-      if (baseSequence !== 0) throw fault("SEQUENCE_GAP", "unavailable");
+    if (state === undefined) {
+      if (baseSequence !== 0) throw fault("UNKNOWN_PRODUCER");
       return undefined;
     }
+    if (producerEpoch < state.epoch) throw fault("PRODUCER_FENCED", "fenced");
+    const expected = producerEpoch > state.epoch ? 0 : state.next;
+    if (baseSequence === expected) return undefined;
     const same = state.last.find((it) => it.sequence === baseSequence && it.count === recordCount);
-    if (same !== undefined) return same.offset;
-    if (baseSequence !== state.next) throw fault("SEQUENCE_GAP", "unavailable");
-    return undefined;
+    if (same !== undefined && state.epoch === producerEpoch) return same.offset;
+    throw fault("SEQUENCE_GAP", "unavailable", { retriable: baseSequence > expected });
   }
 
   #noteSequence(log: PartitionLog, header: BatchHeader, offset: number): void {

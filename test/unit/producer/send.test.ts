@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { decodeBatch, plainRecord } from "../../../src/format/batch-decoder.ts";
 import { readBatchHeader } from "../../../src/format/batch-header.ts";
+import { settle } from "../../../src/testing/manual-clock.ts";
 import { fault } from "./fake-agents.ts";
 import { errorOf, resultOf, setUp, watch } from "./setup.ts";
 
@@ -12,7 +13,7 @@ describe("send()", () => {
     const first = watch(producer.send({ topic: "orders", partition: 2, value: "a", timestamp: 5 }));
     const sentAt = clock.now();
     const second = watch(producer.send({ topic: "orders", partition: 2, value: "b" }));
-    await clock.advance(10);
+    await clock.run(10);
     assert.deepEqual(resultOf(first), { topic: "orders", partition: 2, offset: 0, timestamp: 5 });
     assert.deepEqual(resultOf(second), {
       topic: "orders",
@@ -27,7 +28,7 @@ describe("send()", () => {
       const { cluster, clock, producer } = setUp({ acks });
       cluster.addTopic("t");
       const send = watch(producer.send({ topic: "t", value: "a", timestamp: 1 }));
-      await clock.advance(10);
+      await clock.run(10);
       assert.deepEqual(resultOf(send), { topic: "t", partition: 0, timestamp: 1 });
       const [batch] = cluster.agent.requests[0]?.batches ?? [];
       assert.ok(batch);
@@ -41,31 +42,31 @@ describe("send()", () => {
     cluster.addTopic("t");
     for (let i = 0; i < 3; i++) {
       watch(producer.send({ topic: "t", value: `${i}` }));
-      await clock.advance(5);
+      await clock.run(5);
     }
     assert.equal(cluster.agent.requests.length, 0);
-    await clock.advance(5);
+    await clock.run(5);
     assert.equal(cluster.agent.requests.length, 1);
     assert.equal(producer.pending, 0);
   });
 
   it("with lingerMs 0 sends records of one go together, at once", async () => {
-    const { cluster, clock, producer } = setUp({ lingerMs: 0 });
+    const { cluster, producer } = setUp({ lingerMs: 0 });
     const topic = cluster.addTopic("t");
     const sends = ["a", "b"].map((value) => watch(producer.send({ topic: "t", value })));
-    await clock.settle();
+    await settle();
     assert.equal(sends.map(resultOf).length, 2);
     assert.equal(cluster.agent.requests.length, 1);
     assert.deepEqual(cluster.log.values(topic.id, 0), ["a", "b"]);
   });
 
   it("sends a full batch without lingering", async () => {
-    const { cluster, clock, producer } = setUp({ lingerMs: 10_000, batchBytes: 200 });
+    const { cluster, producer } = setUp({ lingerMs: 10_000, batchBytes: 200 });
     cluster.addTopic("t");
     const sends = Array.from({ length: 5 }, () =>
       watch(producer.send({ topic: "t", value: "x".repeat(50) })),
     );
-    await clock.settle();
+    await settle();
     assert.equal(cluster.agent.requests.length, 2);
     assert.deepEqual(
       sends.map((it) => it.ending !== undefined),
@@ -79,7 +80,7 @@ describe("send()", () => {
     for (let partition = 0; partition < 3; partition++) {
       watch(producer.send({ topic: "t", partition, value: "x" }));
     }
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(cluster.agent.requests.length, 1);
     const batches = cluster.agent.requests[0]?.batches ?? [];
     assert.deepEqual(batches.map((it) => it.partition).sort(), [0, 1, 2]);
@@ -91,7 +92,7 @@ describe("send()", () => {
     for (let i = 0; i < 24; i++) {
       watch(producer.send({ topic: "t", partition: i % 12, value: "x".repeat(1_000_000) }));
     }
-    await clock.advance(100);
+    await clock.run(100);
     assert.equal(producer.pending, 0);
     for (const { batches } of cluster.agent.requests) {
       const bytes = batches.reduce((sum, it) => sum + it.records.length, 0);
@@ -108,7 +109,7 @@ describe("send()", () => {
       producer.send({ topic: "t", key: new TextEncoder().encode("user-1"), value: "b" }),
       producer.send({ topic: "t", key: "user-1", partition: 6, value: "c" }),
     ].map(watch);
-    await clock.advance(10);
+    await clock.run(10);
     const [a, b, c] = sends.map((it) => resultOf(it).partition);
     assert.equal(a, b);
     assert.equal(c, 6);
@@ -122,7 +123,7 @@ describe("send()", () => {
       const sends = Array.from({ length: 5 }, () =>
         watch(producer.send({ topic: "t", value: "x" })),
       );
-      await clock.advance(10);
+      await clock.run(10);
       const seen = new Set(sends.map((it) => resultOf(it).partition));
       assert.equal(seen.size, 1);
       partitions.push(...seen);
@@ -140,7 +141,7 @@ describe("send()", () => {
     const last = watch(producer.send({ topic: "t", key: "last", value: "a" }));
     const bad = watch(producer.send({ topic: "t", key: "bad", value: "b" }));
     const other = watch(producer.send({ topic: "t", key: "user-1", value: "c" }));
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(resultOf(last).partition, 4);
     assert.equal(errorOf(bad).code, "PARTITION_OUT_OF_RANGE");
     assert.ok(resultOf(other).partition < 5);
@@ -158,7 +159,7 @@ describe("send()", () => {
       const sends = Array.from({ length: 40 }, (_, i) =>
         watch(producer.send({ topic: "t", value: `${i}:${"x".repeat(90)}` })),
       );
-      while (sends.some((it) => it.ending === undefined)) await clock.advance(50);
+      while (sends.some((it) => it.ending === undefined)) await clock.run(50);
       const headers = bodies.map((it) => readBatchHeader(it));
       assert.ok(headers.length >= 2 && headers.every((it) => it.compression === compression));
       const decoded = await Promise.all(bodies.map((it) => decodeBatch(it, plainRecord)));
@@ -175,20 +176,20 @@ describe("send() of something that cannot be sent", () => {
   it("says that a topic does not exist, and finds it when it does", async () => {
     const { cluster, clock, producer } = setUp();
     const lost = watch(producer.send({ topic: "nope", value: "a" }));
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(errorOf(lost).code, "TOPIC_NOT_FOUND");
     assert.equal(producer.pending, 0);
     cluster.addTopic("nope");
     const found = watch(producer.send({ topic: "nope", value: "a" }));
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(resultOf(found).offset, 0);
   });
 
   it("refuses a bad topic name without asking anybody", async () => {
-    const { cluster, clock, producer } = setUp();
+    const { cluster, producer } = setUp();
     const bad = watch(producer.send({ topic: "a b", value: "a" }));
     const none = watch(producer.send({ value: "a" } as never));
-    await clock.settle();
+    await settle();
     assert.equal(errorOf(bad).code, "INVALID_TOPIC_NAME");
     assert.equal(errorOf(none).code, "INVALID_ARGUMENT");
     assert.equal(cluster.lookups, 0);
@@ -201,7 +202,7 @@ describe("send() of something that cannot be sent", () => {
     const wrong = watch(producer.send({ topic: "t", value: { a: 1 } as never }));
     const timestamp = watch(producer.send({ topic: "t", value: "x", timestamp: -1 }));
     const fine = watch(producer.send({ topic: "t", value: "x" }));
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(errorOf(large).code, "RECORD_TOO_LARGE");
     assert.equal(errorOf(wrong).code, "INVALID_ARGUMENT");
     assert.equal(errorOf(timestamp).code, "INVALID_ARGUMENT");
@@ -214,12 +215,12 @@ describe("send() of something that cannot be sent", () => {
     const { cluster, clock, producer } = setUp();
     const topic = cluster.addTopic("t", 2);
     watch(producer.send({ topic: "t", partition: 1, value: "a" }));
-    await clock.advance(10);
+    await clock.run(10);
     cluster.topics.set("t", { ...topic, partitions: 3 });
     const grown = watch(producer.send({ topic: "t", partition: 2, value: "b" }));
     const beyond = watch(producer.send({ topic: "t", partition: 3, value: "c" }));
     const negative = watch(producer.send({ topic: "t", partition: -1, value: "d" }));
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(resultOf(grown).partition, 2);
     assert.equal(errorOf(beyond).code, "PARTITION_OUT_OF_RANGE");
     assert.equal(errorOf(negative).code, "PARTITION_OUT_OF_RANGE");
@@ -236,9 +237,9 @@ describe("an abort signal", () => {
       watch(producer.send({ topic: "t", value: "b" }, { signal: abort.signal })),
       watch(producer.send({ topic: "t", value: "c" })),
     ];
-    await clock.settle();
+    await settle();
     abort.abort(new Error("no longer wanted"));
-    await clock.advance(10);
+    await clock.run(10);
     const [a, b, c] = sends;
     assert.ok(a && b && c);
     const error = errorOf(b);
@@ -253,13 +254,13 @@ describe("an abort signal", () => {
     cluster.addTopic("t");
     const abort = new AbortController();
     const send = watch(producer.send({ topic: "t", value: "b" }, { signal: abort.signal }));
-    await clock.settle();
+    await settle();
     abort.abort();
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(errorOf(send).outcome, "none");
     assert.equal(cluster.agent.requests.length, 0);
     const next = watch(producer.send({ topic: "t", value: "c" }));
-    await clock.advance(10);
+    await clock.run(10);
     assert.equal(resultOf(next).offset, 0);
   });
 
@@ -270,21 +271,21 @@ describe("an abort signal", () => {
     cluster.agent.script = () => ({ until: answer.promise });
     const abort = new AbortController();
     const send = watch(producer.send({ topic: "t", value: "b" }, { signal: abort.signal }));
-    await clock.advance(10);
+    await clock.run(10);
     abort.abort();
-    await clock.settle();
+    await settle();
     assert.deepEqual([errorOf(send).code, errorOf(send).outcome], ["ABORTED", "unknown"]);
     answer.resolve();
-    await clock.settle();
+    await settle();
     assert.equal(errorOf(send).code, "ABORTED");
     assert.deepEqual(cluster.log.values(topic.id, 0), ["b"]);
     assert.equal(producer.pending, 0);
   });
 
   it("that has aborted already: the record is not taken", async () => {
-    const { clock, producer } = setUp();
+    const { producer } = setUp();
     const send = watch(producer.send({ topic: "t", value: "b" }, { signal: AbortSignal.abort() }));
-    await clock.settle();
+    await settle();
     assert.deepEqual([errorOf(send).code, errorOf(send).outcome], ["ABORTED", "none"]);
     assert.equal(producer.pending, 0);
   });
@@ -294,12 +295,12 @@ describe("an abort signal", () => {
     cluster.onTopic = () => new Promise(() => {});
     const abort = new AbortController();
     const send = watch(producer.send({ topic: "t", value: "b" }, { signal: abort.signal }));
-    await clock.settle();
+    await settle();
     abort.abort();
-    await clock.settle();
+    await settle();
     assert.equal(errorOf(send).outcome, "none");
     assert.equal(producer.pending, 0);
     await producer.close({ timeoutMs: 0 });
-    assert.equal(clock.timers, 0);
+    assert.equal(clock.pending, 0);
   });
 });

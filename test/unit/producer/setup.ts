@@ -6,8 +6,8 @@ import { silentLogger } from "../../../src/core/logger.ts";
 import type { ProducerOptions } from "../../../src/producer/options.ts";
 import { createProducer, type Producer } from "../../../src/producer/producer.ts";
 import type { TelemetryOptions } from "../../../src/telemetry/telemetry.ts";
+import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { FakeCluster } from "./fake-agents.ts";
-import { ManualClock } from "./manual-clock.ts";
 
 /** Random bytes that are the same in each run. */
 export function seededRandom(seed: number): RandomBytes {

@@ -133,18 +133,18 @@ async function run(
         (error) => outcomes.push({ value, partition, error }),
       );
     }
-    await clock.advance(step.waitMs);
+    await clock.run(step.waitMs);
   }
   let flushed = false;
   void producer.flush().then(() => {
     flushed = true;
   });
-  await clock.advance(40_000);
+  await clock.run(40_000);
   assert.equal(flushed, true, "flush() must end");
   assert.equal(producer.pending, 0);
   assert.equal(outcomes.length, sent, "every send settles exactly once");
   await producer.close();
-  assert.equal(clock.timers, 0, "no timer is left");
+  assert.equal(clock.pending, 0, "no timer is left");
   return { outcomes, cluster, topicId: topic.id };
 }
 
