@@ -46,10 +46,10 @@ export class Accumulator {
   readonly #keys = new KeyPartitioner();
   readonly #topics = new Map<string, TopicState>();
   /** Batches that are not done, and where they belong. Oldest first. */
-  readonly live = new Map<ProducerBatch, Partition>();
+  readonly live: Map<ProducerBatch, Partition> = new Map();
   /** Open batches that linger, oldest first; those closed meanwhile are passed over. */
   readonly #lingering = new Queue<ProducerBatch>();
-  readonly generations = new Generations();
+  readonly generations: Generations = new Generations();
   /** Calls that wait. */
   readonly line: WaitingLine;
   #used = 0;

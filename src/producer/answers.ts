@@ -104,7 +104,7 @@ export class Answers {
         this.#components.finder.find(partition.topic, { fresh: true });
         break;
       case "renew-identity":
-        this.#components.identity.renew({ freshId: true });
+        this.#components.identity.renew({ freshId: error.code === "PRODUCER_FENCED" });
         break;
     }
     partition.requeue(batch);

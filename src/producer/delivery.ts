@@ -6,7 +6,7 @@ import { StreamHouseError } from "../core/errors.ts";
 
 /**
  * `retry` it as it is · `refresh-topic` look the topic up again, then retry · `renew-identity` it was certainly not applied, but
- * the agent does not know the producer (any more): retry under another id · `give-up` tell the caller.
+ * the agent does not know the producer (any more): retry under another epoch or id · `give-up` tell the caller.
  */
 export type Verdict = "retry" | "refresh-topic" | "renew-identity" | "give-up";
 

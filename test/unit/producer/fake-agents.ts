@@ -234,9 +234,9 @@ export class FakeAgent implements AgentConnection {
 export class FakeCluster implements Cluster {
   readonly log: FakeLog = new FakeLog();
   readonly agents: readonly FakeAgent[];
-  readonly topics = new Map<string, Topic>();
+  readonly topics: Map<string, Topic> = new Map();
   /** Which agent holds a partition, as far as clients are told. */
-  readonly holders = new Map<string, FakeAgent>();
+  readonly holders: Map<string, FakeAgent> = new Map();
   readonly noted: StreamHouseError[] = [];
   onTopic: (name: string, fresh: boolean) => void | Promise<void> = () => {};
   onHolder: () => void = () => {};
