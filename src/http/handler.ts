@@ -5,6 +5,7 @@
 import { type Clock, systemClock } from "../core/clock.ts";
 import { invalid } from "../core/errors.ts";
 import type { MetricsSource } from "../telemetry/metrics-source.ts";
+import { metricsSourceOf } from "../telemetry/provider-link.ts";
 import { createBearerCheck } from "./bearer.ts";
 import { type ReadinessRule, readinessOf, type StatusSource } from "./readiness.ts";
 import { Scrape, type ScrapeOptions, type ScrapeResult } from "./scrape.ts";
@@ -12,8 +13,11 @@ import { Scrape, type ScrapeOptions, type ScrapeResult } from "./scrape.ts";
 export interface HandlerOptions {
   /** Whose readiness `/ready` tells. Without an agent `/ready` says yes. */
   readonly agent?: StatusSource | undefined;
-  /** What `/metrics` answers: `bootstrap().metrics`. Without it `/metrics` is 404. */
-  readonly metrics?: MetricsSource | undefined;
+  /**
+   * What `/metrics` answers: `bootstrap().metrics`. Default: that of the bootstrap that is registered when it is asked; without
+   * one, and with `false`, `/metrics` is 404.
+   */
+  readonly metrics?: MetricsSource | false | undefined;
   /** Default `leases`. Deployments with more agents than partitions want `standby`. */
   readonly readiness?: ReadinessRule | undefined;
   /** Asked for as `Authorization: Bearer …` by everything but the probes `/health` and `/ready`. */
@@ -78,14 +82,35 @@ function createRoutes(options: HandlerOptions): ReadonlyMap<string, Route> {
     return json(readiness.ready ? 200 : 503, readiness);
   };
   routes.set("/ready", { open: true, answer: ready });
-  if (options.metrics !== undefined) {
-    const scrape = new Scrape(options.metrics, options.scrape, options.clock ?? systemClock);
-    routes.set("/metrics", {
-      open: false,
-      answer: async () => metricsAnswer(await scrape.text()),
-    });
+  if (options.metrics !== false) {
+    const scrapes = new Scrapes(options);
+    routes.set("/metrics", { open: false, answer: () => scrapes.answer() });
   }
   return routes;
+}
+
+/** The scrapes of one handler: of the given source, or of the bootstrap's as it comes and goes. */
+class Scrapes {
+  readonly #options: HandlerOptions;
+  #source: MetricsSource | undefined;
+  #scrape: Scrape | undefined;
+
+  constructor(options: HandlerOptions) {
+    this.#options = options;
+  }
+
+  async answer(): Promise<Answer> {
+    const { metrics, scrape, clock } = this.#options;
+    const source = metrics || metricsSourceOf();
+    if (source === undefined) {
+      return text(404, "no metrics here: pass bootstrap().metrics as `metrics` to createHandler");
+    }
+    if (this.#scrape === undefined || source !== this.#source) {
+      this.#source = source;
+      this.#scrape = new Scrape(source, scrape, clock ?? systemClock);
+    }
+    return metricsAnswer(await this.#scrape.text());
+  }
 }
 
 function metricsAnswer(result: ScrapeResult): Answer {

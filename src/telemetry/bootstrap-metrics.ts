@@ -20,7 +20,7 @@ import { otlpConfig } from "./bootstrap-otlp.ts";
 import { catalogue } from "./catalogue.ts";
 import type { MetricRegistry } from "./cells.ts";
 import { MetricHub } from "./hub.ts";
-import { attachmentOf, carryAttachment } from "./meter-bridge.ts";
+import { carryAttachment, createMeterBridge } from "./meter-bridge.ts";
 import { createMetricProducer } from "./metric-producer.ts";
 import { type MetricsSource, PROMETHEUS_TEXT } from "./metrics-source.ts";
 
@@ -53,12 +53,16 @@ export function createMeterProvider(parts: MetricComponents): MetricParts {
     readers.push(otlpReader(settings, metricProducers, health));
   }
   const meterProvider = new MeterProvider({ resource, readers });
-  if (hub !== undefined) carryAttachment(meterProvider, hub);
-  attachmentOf(meterProvider).attach(health);
+  const attachment = hub ?? createMeterBridge(meterProvider);
+  attachment.attach(health);
   const metrics =
     prometheus === undefined
       ? textSource("metrics are not collected here: OTEL_METRICS_EXPORTER=none")
       : prometheusSource(prometheus, health);
+  carryAttachment(meterProvider, {
+    attach: (registry) => attachment.attach(registry),
+    source: metrics,
+  });
   return { meterProvider, metrics };
 }
 

@@ -13,6 +13,7 @@ import {
   type Series,
   UpDownCell,
 } from "./cells.ts";
+import type { MetricsSource } from "./metrics-source.ts";
 import { createMetricRegistry, newCell, seriesPerFamilyMax } from "./registry.ts";
 import { METRIC_OVERFLOW } from "./semconv.ts";
 
@@ -20,6 +21,8 @@ import { METRIC_OVERFLOW } from "./semconv.ts";
 export interface MetricAttachment {
   /** Answers a function that takes the registry out again; twice is harmless. */
   attach(registry: MetricRegistry): () => void;
+  /** The text for `/metrics`, where our own bootstrap made the provider. */
+  readonly source?: MetricsSource;
 }
 
 export class MetricHub implements MetricAttachment {

@@ -30,9 +30,14 @@ export function attachmentOf(provider: MeterProvider): MetricAttachment {
   const carrier = provider as MeterProvider & { [ATTACHMENT]?: MetricAttachment };
   const known = carrier[ATTACHMENT];
   if (known !== undefined) return known;
-  const bridge = new MeterBridge(provider);
+  const bridge = createMeterBridge(provider);
   carryAttachment(provider, bridge);
   return bridge;
+}
+
+/** Reports through the provider's meters. One for each provider: see `attachmentOf`. */
+export function createMeterBridge(provider: MeterProvider): MetricAttachment {
+  return new MeterBridge(provider);
 }
 
 /** Puts an attachment on a provider. A frozen provider cannot carry one: each component then has its own bridge. */

@@ -6,7 +6,9 @@
 import { createNoopMeter, type MeterProvider, metrics } from "@opentelemetry/api";
 import { type Clock, systemClock, type Timer } from "../core/clock.ts";
 import type { MetricRegistry } from "./cells.ts";
-import { attachmentOf } from "./meter-bridge.ts";
+import type { MetricAttachment } from "./hub.ts";
+import { ATTACHMENT, attachmentOf } from "./meter-bridge.ts";
+import type { MetricsSource } from "./metrics-source.ts";
 import { SCOPE_NAME } from "./semconv.ts";
 
 export interface ProviderLink {
@@ -14,6 +16,15 @@ export interface ProviderLink {
   look(): void;
   /** Detaches and ends the looking. */
   close(): void;
+}
+
+/**
+ * The text of `/metrics` of a provider that our bootstrap made; undefined for any other. Default: of the global one.
+ */
+export function metricsSourceOf(
+  provider: MeterProvider = metrics.getMeterProvider(),
+): MetricsSource | undefined {
+  return (provider as MeterProvider & { [ATTACHMENT]?: MetricAttachment })[ATTACHMENT]?.source;
 }
 
 const lookEveryMs = 1_000;

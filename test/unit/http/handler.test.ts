@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createHandler, type HandlerOptions } from "../../../src/http/handler.ts";
 import type { StatusSource } from "../../../src/http/readiness.ts";
+import { bootstrap } from "../../../src/telemetry/bootstrap.ts";
 
 type Status = ReturnType<StatusSource["status"]>;
 
@@ -117,8 +118,19 @@ describe("GET /metrics", () => {
     assert.equal(await response.text(), "collecting metrics failed: reader is shut down\n");
   });
 
-  it("is 404 without a source of metrics", async () => {
-    assert.equal((await ask({}, "/metrics")).status, 404);
+  it("finds the bootstrap that is registered, also one that came after the handler", async () => {
+    const handler = createHandler();
+    const request = () => handler(new Request("http://x/metrics"));
+    assert.equal((await request()).status, 404);
+    for (const instruments of ["producer", "meter"] as const) {
+      const sdk = bootstrap({ env: {}, instruments });
+      const response = await request();
+      assert.equal(response.status, 200);
+      assert.match(await response.text(), /^streamhouse_telemetry_series /m);
+      assert.equal((await ask({ metrics: false }, "/metrics")).status, 404);
+      await sdk.shutdown();
+    }
+    assert.equal((await request()).status, 404);
   });
 
   it("serves 200 scrapes at once with one collection: some get the text, the others 503", async () => {
