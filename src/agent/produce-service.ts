@@ -84,8 +84,7 @@ export class ProduceService {
       return { results };
     } catch (error) {
       // Nothing is promised with acks none: only bad input is worth telling.
-      const bad =
-        StreamHouseError.is(error) && (error.kind === "invalid" || error.kind === "corrupt");
+      const bad = StreamHouseError.is(error) && error.kind === "invalid";
       if (request.acks === Acks.ACKS_NONE && !bad) {
         return { results: request.batches.map(unanswered) };
       }
@@ -267,10 +266,11 @@ function bad(i: number, field: string, problem: string): StreamHouseError {
 /** The same error, with the place in the request. */
 function at(i: number, field: string, error: unknown, prefix = ""): unknown {
   if (!StreamHouseError.is(error)) return error;
-  const { code, kind, retriable, outcome, cause } = error;
+  const { code, retriable, outcome, cause } = error;
   return new StreamHouseError({
     code,
-    kind,
+    // Damaged bytes from a client are bad input: nothing that is stored is damaged.
+    kind: error.kind === "corrupt" ? "invalid" : error.kind,
     retriable,
     outcome,
     cause,
