@@ -9,83 +9,48 @@ import {
   type InstrumentDescriptor,
   type InstrumentKey,
 } from "../src/telemetry/catalogue.ts";
+import { agentInstruments } from "../src/telemetry/catalogue-agent.ts";
+import { clientInstruments } from "../src/telemetry/catalogue-clients.ts";
+import { healthInstruments } from "../src/telemetry/catalogue-health.ts";
 
 export const metricsDocPath: string = fileURLToPath(new URL("../docs/metrics.md", import.meta.url));
 
+const producerKeys: readonly InstrumentKey[] = [
+  "recordsSent",
+  "bytesSent",
+  "sendDuration",
+  "batchFlushDuration",
+  "batchSizeRecords",
+  "batchSizeBytes",
+  "sendErrors",
+  "pendingRecords",
+  "retries",
+];
+const keysOf = (part: object) => Object.keys(part) as InstrumentKey[];
+
 const sections: readonly (readonly [string, string, readonly InstrumentKey[]])[] = [
-  [
-    "Producer",
-    "Counted where `send()` and `sendBatch()` are called.",
-    [
-      "recordsSent",
-      "bytesSent",
-      "sendDuration",
-      "batchFlushDuration",
-      "batchSizeRecords",
-      "batchSizeBytes",
-      "sendErrors",
-      "pendingRecords",
-      "retries",
-    ],
-  ],
+  ["Producer", "Counted where `send()` and `sendBatch()` are called.", producerKeys],
   [
     "Consumer",
     "Counted in the consumer's process. Lag is asked of the agent on a timer, so that it grows while the application is stuck.",
-    [
-      "recordsConsumed",
-      "bytesConsumed",
-      "pollDuration",
-      "consumerLagRecords",
-      "consumerLagSeconds",
-      "lastCommittedOffset",
-      "currentOffset",
-    ],
+    keysOf(clientInstruments).filter((key) => !producerKeys.includes(key)),
   ],
   [
     "Agent",
     "Counted in the agent. Only the holder of a partition's lease reports that partition and the lag of its groups.",
-    [
-      "activePartitions",
-      "leaseRenewals",
-      "recordsWritten",
-      "writeLatency",
-      "activeConnections",
-      "grpcRequests",
-      "grpcRequestDuration",
-      "groupLagRecords",
-      "groupLagSeconds",
-      "lagAge",
-      "lagRefreshErrors",
-      "highWatermark",
-      "logStartOffset",
-      "flushDuration",
-      "flushBytes",
-      "storeOperationDuration",
-      "bufferBytes",
-      "fencedWrites",
-    ],
+    keysOf(agentInstruments),
   ],
   [
     "The telemetry's own health",
     "What was not measured, or not delivered, is itself a number.",
-    [
-      "telemetrySeries",
-      "seriesOverflow",
-      "collectErrors",
-      "samplesLost",
-      "spansDropped",
-      "exportFailures",
-      "scrapeDuration",
-    ],
+    keysOf(healthInstruments),
   ],
 ];
 
 /** The text of `docs/metrics.md`. */
 export function metricsDoc(): string {
-  const known = new Set<string>(sections.flatMap(([, , keys]) => keys));
-  const rest = (Object.keys(catalogue) as InstrumentKey[]).filter((key) => !known.has(key));
-  const all = rest.length === 0 ? sections : [...sections, ["Others", "", rest] as const];
-  return [intro, ...all.map(([title, lead, keys]) => section(title, lead, keys)), outro].join("\n");
+  const parts = sections.map(([title, lead, keys]) => section(title, lead, keys));
+  return [intro, ...parts, outro].join("\n");
 }
 
 const intro = `# Metrics
@@ -132,7 +97,7 @@ function section(title: string, lead: string, keys: readonly InstrumentKey[]): s
     "| Prometheus name | OpenTelemetry name | kind, unit | labels | meaning |",
     "|---|---|---|---|---|",
   ];
-  return [`## ${title}`, "", ...(lead === "" ? [] : [lead, ""]), ...head, ...rows, ""].join("\n");
+  return [`## ${title}`, "", lead, "", ...head, ...rows, ""].join("\n");
 }
 
 function row(descriptor: InstrumentDescriptor): string {
