@@ -14,18 +14,36 @@ import {
   ProduceStreamResponse,
 } from "./gen/streamhouse/v1/producer.ts";
 
-/** The services of the agent, by the name that clients use. */
-export const services = [
+/** A service as the generated code describes it. */
+export interface ServiceDefinition {
+  readonly name: string;
+  readonly fullName: string;
+  readonly methods: Readonly<Record<string, MethodDefinition>>;
+}
+
+/** Its message types are `MessageType`s, each of its own message. */
+export interface MethodDefinition {
+  readonly name: string;
+  readonly requestType: unknown;
+  readonly requestStream: boolean;
+  readonly responseType: unknown;
+  readonly responseStream: boolean;
+}
+
+/** The agent's services. Their methods are named as in `AgentApi`. */
+export const services: readonly ServiceDefinition[] = [
   ProducerServiceDefinition,
   ConsumerServiceDefinition,
   GroupServiceDefinition,
   AdminServiceDefinition,
-] as const;
+];
 
 /** How a message type is written and read. The part of the generated code that is used. */
 export interface MessageType<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
+  /** The message with what is given, the rest at its defaults. */
+  fromPartial(some: object): T;
 }
 
 /** One unary method. */
@@ -94,16 +112,22 @@ function tableOfUnaryMethods(): RpcMethods {
 /** Every unary method, by its name in `AgentApi`. */
 export const unaryMethods: RpcMethods = tableOfUnaryMethods();
 
+export interface ProduceStreamMethod {
+  readonly path: string;
+  readonly name: string;
+  /** Writes a frame without copying its batches: ask for its size, then let it copy itself. */
+  writeRequest(frame: ProduceStreamRequest): GatherWriter;
+  decodeResponse(bytes: Uint8Array): ProduceStreamResponse;
+}
+
 /** The one streaming method. */
-export const produceStreamMethod = {
+export const produceStreamMethod: ProduceStreamMethod = {
   path: `/${ProducerServiceDefinition.fullName}/${ProducerServiceDefinition.methods.produceStream.name}`,
   name: "ProducerService/ProduceStream",
-  /** Writes a frame without copying its batches: ask for its size, then copy with `finish()`. */
-  writeRequest(frame: ProduceStreamRequest): GatherWriter {
+  writeRequest(frame) {
     const writer = new GatherWriter();
     ProduceStreamRequest.encode(frame, writer);
     return writer;
   },
-  decodeResponse: (bytes: Uint8Array): ProduceStreamResponse =>
-    decodeMessage(ProduceStreamResponse, bytes),
-} as const;
+  decodeResponse: (bytes) => decodeMessage(ProduceStreamResponse, bytes),
+};

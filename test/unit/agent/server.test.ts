@@ -17,7 +17,7 @@ import { AdminServiceDefinition } from "../../../src/rpc/gen/streamhouse/v1/admi
 import { FetchRequest } from "../../../src/rpc/gen/streamhouse/v1/consumer.ts";
 import { ErrorDetail } from "../../../src/rpc/gen/streamhouse/v1/error.ts";
 import type { BatchResult } from "../../../src/rpc/gen/streamhouse/v1/producer.ts";
-import { services } from "../../../src/rpc/methods.ts";
+import { type MessageType, services } from "../../../src/rpc/methods.ts";
 import {
   batch,
   countingTelemetry,
@@ -69,9 +69,10 @@ describe("the gRPC server", () => {
     for (const name of agentMethods) {
       type Method = (request: object, call: CallContext) => Promise<unknown>;
       const method = services
-        .flatMap((s) => Object.entries(s.methods))
-        .find(([key]) => key === name);
-      const request = method?.[1].requestType.fromPartial({}) as object;
+        .map((service) => service.methods[name])
+        .find((it) => it !== undefined);
+      const request =
+        (method?.requestType as MessageType<object> | undefined)?.fromPartial({}) ?? {};
       await (it_.connection.api[name] as unknown as Method)(request, plain);
       const last = it_.seen.at(-1);
       assert.equal(last?.name, name);

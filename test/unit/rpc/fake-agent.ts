@@ -15,7 +15,7 @@ import { StreamHouseError } from "../../../src/core/errors.ts";
 import { silentLogger } from "../../../src/core/logger.ts";
 import type { AgentApi, CallContext } from "../../../src/rpc/agent-api.ts";
 import type { Batch, ProduceRequest } from "../../../src/rpc/gen/streamhouse/v1/producer.ts";
-import { services } from "../../../src/rpc/methods.ts";
+import { type MessageType, services } from "../../../src/rpc/methods.ts";
 import { createMetricRegistry } from "../../../src/telemetry/registry.ts";
 import type { Telemetry } from "../../../src/telemetry/telemetry.ts";
 
@@ -41,7 +41,7 @@ export function fakeAgent(methods: Partial<AgentApi> = {}): FakeAgent {
       if (method.requestStream) continue;
       const name = key as keyof AgentApi;
       const answer = (methods[name] ??
-        (async () => method.responseType.fromPartial({}))) as AnyMethod;
+        (async () => (method.responseType as MessageType<object>).fromPartial({}))) as AnyMethod;
       api[name] = (request, call) => {
         seen.push({ name, request, call });
         return answer(request, call);
