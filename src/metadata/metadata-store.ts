@@ -151,7 +151,8 @@ export interface MetadataStore {
   listRuns(): Promise<readonly AgentRun[]>;
   /**
    * Takes those of the partitions that are free, or whose holder's run has expired or ended, or that the run holds already.
-   * The epoch rises at every acquisition that is not a renewal by the same run. Others are left out.
+   * The epoch rises at every acquisition that is not a renewal by the same run. Others are left out, as are partitions that do
+   * not exist. Taking a lease from an expired run ends that run. @throws `LEASE_LOST` if the asking run is over
    */
   acquireLeases(
     runId: string,
@@ -163,7 +164,8 @@ export interface MetadataStore {
   // The log's index
   /**
    * One transaction: locks the partitions in order, then checks run, epoch and expiry of each, then
-   * inserts the flush and moves the next offsets. All or nothing.
+   * inserts the flush and moves the next offsets. All or nothing. A flush (run and sequence) that is committed already
+   * answers `committed` and is not applied again. @throws `INTERNAL` if a base offset is not the next one, `STORE_FULL`
    */
   commitFlush(flush: FlushCommit): Promise<FlushOutcome>;
   /**
@@ -178,7 +180,10 @@ export interface MetadataStore {
   advanceLogStart(
     bounds: readonly (TopicPartition & { readonly logStartOffset: number })[],
   ): Promise<void>;
-  /** Forgets flushes of which no partition has an offset at or above its log start; answers their locations. */
+  /**
+   * Forgets flushes of which no partition has an offset at or above its log start, and answers them. Looks at no more than `limit`
+   * flushes that may be dead, so fewer answered than `limit` does not mean that there are no more: ask again next time.
+   */
   dropDeadFlushes(limit: number): Promise<readonly CommittedFlush[]>;
 
   // Producers

@@ -1,18 +1,42 @@
-/** Metadata in SQLite, for one process. */
+/**
+ * Metadata in SQLite, for one process: the embedded default. Puts the rooms `sqlite-*.ts` together; each method is one
+ * transaction. Called by `serve` and by tests.
+ */
 import type { Clock } from "../core/clock.ts";
-import { closed } from "../core/errors.ts";
+import { type RandomBytes, systemRandom } from "../core/ids.ts";
 import type { MetadataStore } from "./metadata-store.ts";
+import { SqliteDatabase } from "./sqlite-database.ts";
+import { createFlushStore } from "./sqlite-flushes.ts";
+import { createGroupStore } from "./sqlite-groups.ts";
+import { createLagStore } from "./sqlite-lag.ts";
+import { createLeaseStore } from "./sqlite-leases.ts";
+import { createProducerStore } from "./sqlite-producers.ts";
+import { createTopicStore } from "./sqlite-topics.ts";
 
 export interface SqliteMetadataComponents {
   /** A file, or `:memory:`. Its directory must exist. */
   readonly path: string;
   readonly clock: Clock;
+  /** For topic ids. Default: the platform's generator. */
+  readonly random?: RandomBytes | undefined;
 }
 
 /**
  * Opens (and makes or migrates) the database.
  * @throws StreamHouseError `METADATA_TOO_NEW`, `METADATA_UNAVAILABLE`, `DATA_FOLDER_UNUSABLE`, `STORE_FULL`
  */
-export function createSqliteMetadata(_components: SqliteMetadataComponents): MetadataStore {
-  throw closed("SQLite metadata (not written yet)");
+export function createSqliteMetadata(components: SqliteMetadataComponents): MetadataStore {
+  const db = new SqliteDatabase(components);
+  return {
+    kind: "sqlite",
+    ...createTopicStore(db, components.random ?? systemRandom),
+    ...createLeaseStore(db),
+    ...createFlushStore(db),
+    ...createProducerStore(db),
+    ...createGroupStore(db),
+    ...createLagStore(db),
+    async close() {
+      db.close();
+    },
+  };
 }

@@ -82,6 +82,7 @@ class FolderSink implements SegmentSink {
     flushSequence: number,
     signal?: AbortSignal,
   ): Promise<ChunkLocation> {
+    if (this.#closed) return Promise.reject(closed(`segment sink of run ${this.#runId}`));
     const append = this.#tail.then(() => this.#append(parts, flushSequence, signal));
     this.#tail = append.catch(() => {});
     return append;
@@ -99,7 +100,6 @@ class FolderSink implements SegmentSink {
     flushSequence: number,
     signal: AbortSignal | undefined,
   ): Promise<ChunkLocation> {
-    if (this.#closed) throw closed(`segment sink of run ${this.#runId}`);
     checkSignal(signal, `writing flush ${flushSequence}`);
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     const current = await this.#fileFor(length, flushSequence);

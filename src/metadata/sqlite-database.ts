@@ -1,0 +1,161 @@
+/**
+ * One SQLite connection: opening, migrating, prepared statements, transactions. Nothing here knows a table. Everything is
+ * synchronous, so a transaction cannot be entered twice; what it costs is time on the event loop, so statements are prepared
+ * once and transactions are short. Called by the rooms `sqlite-*.ts`.
+ *
+ * How the runtimes' `node:sqlite` differ, and what follows (tried on Node 22.15 to 24, Bun 1.4.5, Deno 2.9):
+ * - numbers: a JavaScript number is bound as REAL when SQLite cannot see that an integer is wanted, so every table is STRICT and
+ *   stores integers; reading one beyond 2^53 throws everywhere, and none can be stored by this program;
+ * - blobs come back as `Uint8Array` of their own memory on all three; a view is bound as the view;
+ * - `undefined` is refused as a parameter everywhere, booleans on Bun and Deno: neither is ever bound;
+ * - the constructor's `timeout`, `isTransaction` and `setReturnArrays` are missing in Node 22.15: not used;
+ * - error codes: see `sqlite-errors.ts`.
+ */
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { Clock } from "../core/clock.ts";
+import { closed } from "../core/errors.ts";
+import { type Migration, migrations, pendingMigrations } from "./schema.ts";
+import { sqliteError } from "./sqlite-errors.ts";
+
+/** What a column can hold or be given. */
+export type SqlValue = null | number | string | Uint8Array;
+
+export type SqlRow = Readonly<Record<string, unknown>>;
+
+export interface SqliteDatabaseOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  /** Default: the real ones. Tests bring their own. */
+  readonly migrations?: readonly Migration[] | undefined;
+}
+
+/** Nobody else should have the file open; a backup tool may for a moment. The wait blocks the event loop. */
+const BUSY_TIMEOUT_MS = 100;
+
+export class SqliteDatabase {
+  readonly path: string;
+  readonly #clock: Clock;
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  #closed = false;
+
+  /** @throws StreamHouseError `METADATA_TOO_NEW`, `METADATA_UNAVAILABLE`, `DATA_FOLDER_UNUSABLE`, `STORE_FULL` */
+  constructor(options: SqliteDatabaseOptions) {
+    this.path = options.path;
+    this.#clock = options.clock;
+    let database: DatabaseSync | undefined;
+    try {
+      database = new DatabaseSync(options.path);
+      this.#database = database;
+      // FULL: every commit is synced. See docs/decisions/0001-sqlite-synchronous.md.
+      database.exec(
+        `PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`,
+      );
+      this.#migrate(options.migrations ?? migrations);
+    } catch (error) {
+      database?.close();
+      throw sqliteError(error, "opening the database", options.path);
+    }
+  }
+
+  /**
+   * Runs `work` in one writing transaction. The clock is read after the lock is held. What `work` throws rolls everything back.
+   * @throws StreamHouseError as `sqliteError`, and what `work` throws
+   */
+  write<T>(doing: string, work: (nowMs: number) => T): T {
+    return this.#transaction("BEGIN IMMEDIATE", doing, work);
+  }
+
+  /** One consistent snapshot. */
+  read<T>(doing: string, work: (nowMs: number) => T): T {
+    return this.#transaction("BEGIN", doing, work);
+  }
+
+  run(sql: string, ...values: SqlValue[]): { readonly changes: number; readonly rowId: number } {
+    const { changes, lastInsertRowid } = this.#prepare(sql).run(...values);
+    return { changes: Number(changes), rowId: Number(lastInsertRowid) };
+  }
+
+  get(sql: string, ...values: SqlValue[]): SqlRow | undefined {
+    return this.#prepare(sql).get(...values);
+  }
+
+  all(sql: string, ...values: SqlValue[]): readonly SqlRow[] {
+    return this.#prepare(sql).all(...values);
+  }
+
+  /** Idempotent. The last connection of a WAL database brings the log into the file as it closes. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#statements.clear();
+    this.#database.close();
+  }
+
+  #transaction<T>(begin: string, doing: string, work: (nowMs: number) => T): T {
+    if (this.#closed) throw closed(`metadata ${this.path}`);
+    let committing = false;
+    try {
+      this.#prepare(begin).run();
+      const result = work(this.#clock.now());
+      committing = true;
+      this.#prepare("COMMIT").run();
+      return result;
+    } catch (error) {
+      this.#rollBack();
+      throw sqliteError(error, doing, this.path, committing);
+    }
+  }
+
+  #rollBack(): void {
+    try {
+      this.#prepare("ROLLBACK").run();
+    } catch {
+      // There is none: it never began, or SQLite has rolled it back itself (a full disk, a failed write).
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  /** All in one transaction, so that a crash leaves the old version whole, and two starters do not meet half-way. */
+  #migrate(known: readonly Migration[]): void {
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      const current = Number(this.#database.prepare("PRAGMA user_version").get()?.user_version);
+      for (const { version, sql } of pendingMigrations(current, this.path, known)) {
+        this.#database.exec(sql);
+        this.#database.exec(`PRAGMA user_version = ${version}`);
+      }
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      this.#rollBack();
+      throw error;
+    }
+  }
+}
+
+/** Column readers: a wrong type is a defect, and is said at once. */
+export function numberOf(row: SqlRow, column: string): number {
+  const value = row[column];
+  if (typeof value === "number") return value;
+  throw new TypeError(`column ${column} holds ${typeof value}, not a number`);
+}
+
+export function textOf(row: SqlRow, column: string): string {
+  const value = row[column];
+  if (typeof value === "string") return value;
+  throw new TypeError(`column ${column} holds ${typeof value}, not text`);
+}
+
+export function bytesOf(row: SqlRow, column: string): Uint8Array {
+  const value = row[column];
+  if (value instanceof Uint8Array) return value;
+  throw new TypeError(`column ${column} holds ${typeof value}, not bytes`);
+}

@@ -1,0 +1,199 @@
+/** Consumer groups' calls in SQLite: heartbeats, offsets, descriptions. Part of `createSqliteMetadata`. */
+import { invalid, StreamHouseError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import type { TopicPartition } from "../core/topic.ts";
+import type {
+  GroupState,
+  MetadataStore,
+  OffsetCommitInput,
+  StoredOffset,
+} from "./metadata-store.ts";
+import { numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import {
+  assignmentOf,
+  ensureGroup,
+  groupEpoch,
+  heartbeat,
+  leave,
+  liveMembers,
+  memberFenced,
+  unknownMember,
+} from "./sqlite-membership.ts";
+
+type GroupStore = Pick<
+  MetadataStore,
+  "heartbeat" | "leaveGroup" | "commitOffsets" | "fetchOffsets" | "listGroups" | "describeGroup"
+>;
+
+interface MemberClaim {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+}
+
+const SELECT_OFFSET =
+  "SELECT topic_id, partition, committed_offset, metadata, committed_at_ms FROM offsets";
+
+export function createGroupStore(db: SqliteDatabase): GroupStore {
+  return {
+    async heartbeat(input) {
+      checkGroup(input.group);
+      return db.write("taking a heartbeat", (nowMs) => heartbeat(db, input, nowMs));
+    },
+    async leaveGroup(group, memberId) {
+      db.write("leaving a group", (nowMs) => leave(db, group, memberId, nowMs));
+    },
+    async commitOffsets(group, member, offsets) {
+      checkGroup(group);
+      db.write("committing offsets", (nowMs) => commitOffsets(db, group, member, offsets, nowMs));
+    },
+    async fetchOffsets(group, partitions) {
+      return db.read("reading offsets", () => fetchOffsets(db, group, partitions));
+    },
+    async listGroups() {
+      const sql =
+        "SELECT g.name, g.epoch, (SELECT count(*) FROM members m WHERE m.group_name = g.name " +
+        "AND m.expires_at_ms > ?) AS live FROM consumer_groups g ORDER BY g.name";
+      return db.read("listing groups", (nowMs) =>
+        db.all(sql, nowMs).map((row) => ({
+          group: textOf(row, "name"),
+          members: numberOf(row, "live"),
+          groupEpoch: numberOf(row, "epoch"),
+        })),
+      );
+    },
+    async describeGroup(group) {
+      return db.read("describing a group", (nowMs) => describeGroup(db, group, nowMs));
+    },
+  };
+}
+
+function commitOffsets(
+  db: SqliteDatabase,
+  group: string,
+  member: MemberClaim,
+  offsets: readonly OffsetCommitInput[],
+  nowMs: number,
+): void {
+  const epoch = ensureGroup(db, group);
+  const live = liveMembers(db, group, nowMs);
+  if (member.memberId === "") {
+    if (live.length > 0) throw groupBusy(group, live.length);
+  } else if (!live.some((it) => it.memberId === member.memberId)) {
+    throw unknownMember(group, member.memberId);
+  } else if (member.memberEpoch > epoch) {
+    const why = `it shows epoch ${member.memberEpoch}, the group is at ${epoch}`;
+    throw memberFenced(group, member.memberId, why);
+  }
+  for (const offset of offsets) {
+    checkOffset(db, offset);
+    if (member.memberId !== "") checkHolds(db, group, member, offset);
+    db.run(
+      "INSERT INTO offsets (group_name, topic_id, partition, committed_offset, metadata, committed_at_ms) " +
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (group_name, topic_id, partition) DO UPDATE SET " +
+        "committed_offset = excluded.committed_offset, metadata = excluded.metadata, " +
+        "committed_at_ms = excluded.committed_at_ms",
+      group,
+      offset.topicId,
+      offset.partition,
+      offset.offset,
+      offset.metadata,
+      nowMs,
+    );
+  }
+}
+
+/** KIP-848 and KIP-1251: a rebalance elsewhere fences nobody, only the loss of the partition does. */
+function checkHolds(
+  db: SqliteDatabase,
+  group: string,
+  member: MemberClaim,
+  it: TopicPartition,
+): void {
+  const row = db.get(
+    "SELECT member_id, epoch FROM assignments WHERE group_name = ? AND topic_id = ? AND partition = ?",
+    group,
+    it.topicId,
+    it.partition,
+  );
+  const name = `partition ${it.topicId}/${it.partition}`;
+  if (row?.member_id !== member.memberId) {
+    throw memberFenced(group, member.memberId, `${name} is not assigned to it`);
+  }
+  if (numberOf(row, "epoch") <= member.memberEpoch) return;
+  const why = `${name} was assigned at epoch ${row.epoch}, after its epoch ${member.memberEpoch}`;
+  throw memberFenced(group, member.memberId, why);
+}
+
+function checkOffset(db: SqliteDatabase, it: OffsetCommitInput): void {
+  if (!Number.isSafeInteger(it.offset) || it.offset < 0) {
+    const what = `offset ${it.offset} cannot be committed: use a whole number from 0 on`;
+    throw invalid("INVALID_ARGUMENT", what, { field: "offset" });
+  }
+  const sql = "SELECT 1 FROM partitions WHERE topic_id = ? AND partition = ?";
+  if (db.get(sql, it.topicId, it.partition) !== undefined) return;
+  const topic = db.get("SELECT name, partitions FROM topics WHERE topic_id = ?", it.topicId);
+  if (topic === undefined) {
+    throw invalid("TOPIC_NOT_FOUND", `topic ${it.topicId} does not exist: it was deleted`, {
+      field: "topicId",
+    });
+  }
+  throw invalid(
+    "PARTITION_OUT_OF_RANGE",
+    `partition ${it.partition} of topic ${topic.name} does not exist: it has ${topic.partitions}`,
+    { field: "partition" },
+  );
+}
+
+function fetchOffsets(
+  db: SqliteDatabase,
+  group: string,
+  partitions: readonly TopicPartition[] | undefined,
+): StoredOffset[] {
+  if (partitions === undefined) {
+    const sql = `${SELECT_OFFSET} WHERE group_name = ? ORDER BY topic_id, partition`;
+    return db.all(sql, group).map(offsetOf);
+  }
+  const sql = `${SELECT_OFFSET} WHERE group_name = ? AND topic_id = ? AND partition = ?`;
+  return partitions.flatMap((it) => db.all(sql, group, it.topicId, it.partition).map(offsetOf));
+}
+
+function describeGroup(db: SqliteDatabase, group: string, nowMs: number): GroupState | undefined {
+  const epoch = groupEpoch(db, group);
+  if (epoch === undefined) return undefined;
+  const members = liveMembers(db, group, nowMs).map((it) => ({
+    memberId: it.memberId,
+    clientId: it.clientId,
+    memberEpoch: it.memberEpoch,
+    assigned: assignmentOf(db, group, it.memberId),
+  }));
+  return { group, groupEpoch: epoch, members };
+}
+
+function offsetOf(row: SqlRow): StoredOffset {
+  return {
+    topicId: textOf(row, "topic_id"),
+    partition: numberOf(row, "partition"),
+    offset: numberOf(row, "committed_offset"),
+    metadata: textOf(row, "metadata"),
+    committedAtMs: numberOf(row, "committed_at_ms"),
+  };
+}
+
+function checkGroup(group: string): void {
+  if (group !== "" && group.length <= limits.groupNameCharactersMax) return;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `a group's name has 1 to ${limits.groupNameCharactersMax} characters, this one has ${group.length}`,
+    { field: "group" },
+  );
+}
+
+function groupBusy(group: string, members: number): StreamHouseError {
+  return new StreamHouseError({
+    code: "GROUP_BUSY",
+    kind: "conflict",
+    message:
+      `group ${group} has ${members} live members, and only they may commit: ` +
+      "stop them first, or commit as a member",
+  });
+}

@@ -1,0 +1,270 @@
+/** Consumer groups, offsets and lag: part of the metadata store's contract. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { HeartbeatResult, MetadataStore } from "../../src/metadata/metadata-store.ts";
+import {
+  code,
+  flushOf,
+  fresh,
+  heldTopic,
+  type MetadataSubject,
+  partitionsOf,
+} from "./metadata-store.ts";
+
+const NOBODY = { memberId: "", memberEpoch: 0 };
+const SESSION_MS = 10_000;
+
+function beat(
+  metadata: MetadataStore,
+  group: string,
+  memberId: string,
+  memberEpoch: number,
+  ...topics: string[]
+): Promise<HeartbeatResult> {
+  const clientId = `client of ${memberId}`;
+  const session = { sessionTimeoutMs: SESSION_MS };
+  return metadata.heartbeat({ group, memberId, memberEpoch, clientId, topics, ...session });
+}
+
+const names = (result: HeartbeatResult) =>
+  result.assigned.map((it) => `${it.topic}/${it.partition}`);
+
+export function groupContract(subject: () => MetadataSubject): void {
+  const topicOf = (partitions: number, name = fresh("topic")) =>
+    subject().metadata.createTopic({ name, partitions, retentionMs: 0 });
+
+  describe("groups", () => {
+    it("give the first member everything, and let the others wait", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(3);
+      const first = await beat(metadata, group, "a", 0, topic.name);
+      assert.equal(first.memberEpoch, 1);
+      assert.deepEqual(
+        first.assigned,
+        partitionsOf(topic).map((it) => ({ ...it, topic: topic.name })),
+      );
+      const second = await beat(metadata, group, "b", 0, topic.name);
+      assert.deepEqual(second, { memberEpoch: 2, assigned: [] });
+      const stays = await beat(metadata, group, "a", first.memberEpoch, topic.name);
+      assert.deepEqual(stays, { memberEpoch: 2, assigned: first.assigned });
+      assert.deepEqual(await beat(metadata, group, "a", 2, topic.name), stays);
+      assert.deepEqual(await metadata.describeGroup(group), {
+        group,
+        groupEpoch: 2,
+        members: [
+          { memberId: "a", clientId: "client of a", memberEpoch: 2, assigned: stays.assigned },
+          { memberId: "b", clientId: "client of b", memberEpoch: 2, assigned: [] },
+        ],
+      });
+    });
+
+    it("pass everything on when the first member leaves", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(2);
+      const a = await beat(metadata, group, "a", 0, topic.name);
+      const b = await beat(metadata, group, "b", 0, topic.name);
+      await metadata.leaveGroup(group, "a");
+      await metadata.leaveGroup(group, "a");
+      await metadata.leaveGroup(fresh("group"), "a");
+      const after = await beat(metadata, group, "b", b.memberEpoch, topic.name);
+      assert.ok(after.memberEpoch > b.memberEpoch);
+      assert.deepEqual(after.assigned, a.assigned);
+      await assert.rejects(beat(metadata, group, "a", 1, topic.name), code("UNKNOWN_MEMBER"));
+    });
+
+    it("pass everything on when the first member's session ends", async () => {
+      const { metadata, advance } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(1);
+      const a = await beat(metadata, group, "a", 0, topic.name);
+      await advance(SESSION_MS / 2);
+      let b = await beat(metadata, group, "b", 0, topic.name);
+      await advance(SESSION_MS / 2 - 1);
+      b = await beat(metadata, group, "b", b.memberEpoch, topic.name);
+      assert.deepEqual(b.assigned, []);
+      await advance(1);
+      assert.deepEqual(
+        (await metadata.describeGroup(group))?.members.map((it) => it.memberId),
+        ["b"],
+      );
+      b = await beat(metadata, group, "b", b.memberEpoch, topic.name);
+      assert.deepEqual(b.assigned, a.assigned);
+      await assert.rejects(beat(metadata, group, "a", 1, topic.name), code("UNKNOWN_MEMBER"));
+      const back = await beat(metadata, group, "a", 0, topic.name);
+      assert.deepEqual(back.assigned, []);
+    });
+
+    it("count epochs up at every change of members or subscriptions, and at nothing else", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const [one, two] = [await topicOf(1), await topicOf(1)];
+      const epochs = [(await beat(metadata, group, "a", 0, one.name)).memberEpoch];
+      const again = async (...topics: string[]) =>
+        epochs.push((await beat(metadata, group, "a", epochs.at(-1) ?? 0, ...topics)).memberEpoch);
+      await again(one.name);
+      await again(one.name, two.name);
+      await again(two.name, one.name, two.name);
+      await again(two.name);
+      assert.deepEqual(epochs, [1, 1, 2, 2, 3]);
+    });
+
+    it("assign topics and partitions that appear later, and drop those that go", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const later = fresh("topic");
+      const now = await topicOf(1);
+      const topics = [now.name, later].sort();
+      let a = await beat(metadata, group, "a", 0, ...topics);
+      assert.deepEqual(names(a), [`${now.name}/0`]);
+      await topicOf(1, later);
+      const before = a.memberEpoch;
+      a = await beat(metadata, group, "a", a.memberEpoch, ...topics);
+      assert.deepEqual(names(a).sort(), [`${now.name}/0`, `${later}/0`].sort());
+      assert.ok(a.memberEpoch > before);
+      await metadata.alterTopic(later, { partitions: 2 });
+      a = await beat(metadata, group, "a", a.memberEpoch, ...topics);
+      assert.equal(a.assigned.length, 3);
+      await metadata.deleteTopic(now.name);
+      a = await beat(metadata, group, "a", a.memberEpoch, ...topics);
+      assert.deepEqual(names(a), [`${later}/0`, `${later}/1`]);
+    });
+
+    it("answer again a member whose answer was lost, and fence one that is further behind", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(1);
+      const a = await beat(metadata, group, "a", 0, topic.name);
+      assert.deepEqual(await beat(metadata, group, "a", 0, topic.name), a);
+      await beat(metadata, group, "b", 0, topic.name);
+      const moved = await beat(metadata, group, "a", a.memberEpoch, topic.name);
+      assert.deepEqual(await beat(metadata, group, "a", a.memberEpoch, topic.name), moved);
+      await beat(metadata, group, "c", 0, topic.name);
+      await beat(metadata, group, "a", moved.memberEpoch, topic.name);
+      const stale = beat(metadata, group, "a", a.memberEpoch, topic.name);
+      await assert.rejects(stale, code("GROUP_FENCED"));
+      await assert.rejects(beat(metadata, group, "a", 99, topic.name), code("GROUP_FENCED"));
+    });
+
+    it("are listed and described once somebody used them", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      assert.equal(await metadata.describeGroup(group), undefined);
+      const topic = await topicOf(1);
+      await beat(metadata, group, "a", 0, topic.name);
+      await beat(metadata, group, "b", 0, topic.name);
+      const listed = (await metadata.listGroups()).find((it) => it.group === group);
+      assert.deepEqual(listed, { group, members: 2, groupEpoch: 2 });
+    });
+  });
+
+  describe("committed offsets", () => {
+    it("are stored by the member that has the partition, and read by anybody", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(2);
+      const [p0, p1] = partitionsOf(topic);
+      assert.ok(p0 !== undefined && p1 !== undefined);
+      const { memberEpoch } = await beat(metadata, group, "a", 0, topic.name);
+      const offset = { ...p0, offset: 2 ** 50, metadata: "ü – done" };
+      await metadata.commitOffsets(group, { memberId: "a", memberEpoch }, [offset]);
+      const [stored] = await metadata.fetchOffsets(group);
+      assert.deepEqual(stored, { ...offset, committedAtMs: stored?.committedAtMs });
+      assert.ok((stored?.committedAtMs ?? 0) > 1_600_000_000_000);
+      assert.deepEqual(await metadata.fetchOffsets(group, [p1, p0]), [stored]);
+      assert.deepEqual(await metadata.fetchOffsets(group, [p1]), []);
+      assert.deepEqual(await metadata.fetchOffsets(fresh("group")), []);
+      await metadata.commitOffsets(group, { memberId: "a", memberEpoch }, [
+        { ...offset, offset: 1 },
+      ]);
+      assert.equal((await metadata.fetchOffsets(group))[0]?.offset, 1);
+    });
+
+    it("are refused from members that are gone, stale, or have not the partition", async () => {
+      const { metadata, advance } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(1);
+      const offsets = partitionsOf(topic).map((it) => ({ ...it, offset: 1, metadata: "" }));
+      const commit = (memberId: string, memberEpoch: number) =>
+        metadata.commitOffsets(group, { memberId, memberEpoch }, offsets);
+      await assert.rejects(commit("a", 1), code("UNKNOWN_MEMBER"));
+      const a = await beat(metadata, group, "a", 0, topic.name);
+      const b = await beat(metadata, group, "b", 0, topic.name);
+      await assert.rejects(commit("b", b.memberEpoch), code("GROUP_FENCED"));
+      await assert.rejects(commit("a", 99), code("GROUP_FENCED"));
+      // Somebody joining elsewhere fences nobody: what it has, it has since epoch 1.
+      await commit("a", a.memberEpoch);
+      await metadata.leaveGroup(group, "a");
+      await assert.rejects(commit("a", a.memberEpoch), code("UNKNOWN_MEMBER"));
+      const after = await beat(metadata, group, "b", b.memberEpoch, topic.name);
+      await assert.rejects(commit("b", b.memberEpoch), code("GROUP_FENCED"));
+      await commit("b", after.memberEpoch);
+      await advance(SESSION_MS);
+      await assert.rejects(commit("b", after.memberEpoch), code("UNKNOWN_MEMBER"));
+    });
+
+    it("need no member while the group has none, and are refused while it has", async () => {
+      const { metadata, advance } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(1);
+      const offsets = partitionsOf(topic).map((it) => ({ ...it, offset: 1, metadata: "" }));
+      await metadata.commitOffsets(group, NOBODY, offsets);
+      await beat(metadata, group, "a", 0, topic.name);
+      await assert.rejects(metadata.commitOffsets(group, NOBODY, offsets), code("GROUP_BUSY"));
+      await advance(SESSION_MS);
+      await metadata.commitOffsets(group, NOBODY, offsets);
+    });
+
+    it("are all or nothing", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(1);
+      const good = { topicId: topic.id, partition: 0, offset: 1, metadata: "" };
+      const unknown = { ...good, topicId: "00000000-0000-4000-8000-000000000000" };
+      const commit = (bad: typeof good) => metadata.commitOffsets(group, NOBODY, [good, bad]);
+      await assert.rejects(commit(unknown), code("TOPIC_NOT_FOUND"));
+      await assert.rejects(commit({ ...good, partition: 1 }), code("PARTITION_OUT_OF_RANGE"));
+      await assert.rejects(commit({ ...good, offset: -1 }), code("INVALID_ARGUMENT"));
+      await assert.rejects(commit({ ...good, offset: 2 ** 53 }), code("INVALID_ARGUMENT"));
+      assert.deepEqual(await metadata.fetchOffsets(group), []);
+      assert.equal(await metadata.describeGroup(group), undefined);
+    });
+  });
+
+  describe("the lag snapshot", () => {
+    it("has what was committed, by the living and the dead, and what live members have", async () => {
+      const { metadata, advance } = subject();
+      const { topic, runId } = await heldTopic(metadata, 3);
+      const topicId = topic.id;
+      await metadata.commitFlush(flushOf(runId, 1, [{ topicId, baseOffset: 0, recordCount: 10 }]));
+      await metadata.advanceLogStart([{ topicId, partition: 0, logStartOffset: 2 }]);
+      const group = fresh("group");
+      const { memberEpoch } = await beat(metadata, group, "a", 0, topic.name);
+      const offset = { topicId, partition: 0, offset: 4, metadata: "" };
+      await metadata.commitOffsets(group, { memberId: "a", memberEpoch }, [offset]);
+      const { asOfMs, rows } = await metadata.lagSnapshot(group);
+      assert.ok(asOfMs > 1_600_000_000_000);
+      const row = { group, topicId, topic: topic.name };
+      const committed = {
+        ...row,
+        partition: 0,
+        nextOffset: 10,
+        logStartOffset: 2,
+        committedOffset: 4,
+        committedAtMs: asOfMs,
+      };
+      const never = { nextOffset: 0, logStartOffset: 0, committedOffset: -1, committedAtMs: 0 };
+      assert.deepEqual(rows, [
+        committed,
+        { ...row, partition: 1, ...never },
+        { ...row, partition: 2, ...never },
+      ]);
+      const all = (await metadata.lagSnapshot()).rows.filter((it) => it.group === group);
+      assert.deepEqual(all, rows);
+      await advance(SESSION_MS);
+      assert.deepEqual((await metadata.lagSnapshot(group)).rows, [committed]);
+      assert.deepEqual((await metadata.lagSnapshot(fresh("group"))).rows, []);
+    });
+  });
+}

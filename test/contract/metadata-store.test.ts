@@ -1,0 +1,28 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createSqliteMetadata } from "../../src/metadata/sqlite.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
+import { metadataStoreContract } from "./metadata-store.ts";
+
+metadataStoreContract("SQLite in memory", {
+  create: async () => {
+    const clock = new ManualClock();
+    const metadata = createSqliteMetadata({ path: ":memory:", clock });
+    return { metadata, advance: async (ms) => clock.advance(ms) };
+  },
+});
+
+const dirs: string[] = [];
+metadataStoreContract("SQLite in a file", {
+  create: async () => {
+    const dir = await mkdtemp(join(tmpdir(), "streamhouse-metadata-"));
+    dirs.push(dir);
+    const clock = new ManualClock();
+    const metadata = createSqliteMetadata({ path: join(dir, "metadata.db"), clock });
+    return { metadata, advance: async (ms) => clock.advance(ms) };
+  },
+  cleanUp: async () => {
+    for (const dir of dirs) await rm(dir, { recursive: true });
+  },
+});

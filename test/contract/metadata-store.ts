@@ -1,0 +1,135 @@
+/**
+ * What every metadata store promises. Run by metadata-store.test.ts for each implementation. The parts by noun are in
+ * metadata-topics.ts, -leases.ts, -flushes.ts and -groups.ts.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { StreamHouseError } from "../../src/core/errors.ts";
+import type { Topic } from "../../src/core/topic.ts";
+import type { ChunkIndexEntry } from "../../src/format/chunk.ts";
+import type { FlushCommit, LeaseGrant, MetadataStore } from "../../src/metadata/metadata-store.ts";
+import { flushContract } from "./metadata-flushes.ts";
+import { groupContract } from "./metadata-groups.ts";
+import { leaseContract } from "./metadata-leases.ts";
+import { topicContract } from "./metadata-topics.ts";
+
+/** A store to test, and its clock. */
+export interface MetadataSubject {
+  readonly metadata: MetadataStore;
+  /** Moves the store's clock on. */
+  readonly advance: (ms: number) => Promise<void>;
+}
+
+export interface MetadataContractSubject {
+  /** An empty store. */
+  readonly create: () => Promise<MetadataSubject>;
+  readonly cleanUp?: () => Promise<void>;
+}
+
+export function metadataStoreContract(name: string, contract: MetadataContractSubject): void {
+  describe(`metadata store contract: ${name}`, () => {
+    let subject: MetadataSubject;
+    before(async () => {
+      subject = await contract.create();
+    });
+    after(async () => {
+      await subject.metadata.close();
+      await contract.cleanUp?.();
+    });
+    const get = () => subject;
+    topicContract(get);
+    leaseContract(get);
+    flushContract(get);
+    groupContract(get);
+
+    it("refuses everything once it is closed, and closes twice", async () => {
+      const { metadata } = await contract.create();
+      await metadata.close();
+      await metadata.close();
+      await assert.rejects(metadata.listTopics(), code("CLOSED"));
+      await assert.rejects(metadata.allocateProducerId(), code("CLOSED"));
+    });
+  });
+}
+
+/** Names that no other test of the same store uses. */
+let counter = 0;
+export function fresh(what: string): string {
+  counter += 1;
+  return `${what}-${counter}`;
+}
+
+/** For `assert.rejects`. */
+export function code(expected: string): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(StreamHouseError.is(error), String(error));
+    assert.equal(error.code, expected, error.message);
+    assert.equal(error.outcome, "none");
+    return true;
+  };
+}
+
+/** A topic with all its partitions held by a new run. */
+export async function heldTopic(
+  metadata: MetadataStore,
+  partitions = 1,
+  ttlMs = 10_000,
+): Promise<{ topic: Topic; runId: string; grants: readonly LeaseGrant[] }> {
+  const topic = await metadata.createTopic({ name: fresh("held"), partitions, retentionMs: 0 });
+  const runId = fresh("run");
+  await startRun(metadata, runId, ttlMs);
+  const grants = await metadata.acquireLeases(runId, partitionsOf(topic));
+  assert.equal(grants.length, partitions);
+  return { topic, runId, grants };
+}
+
+export async function startRun(
+  metadata: MetadataStore,
+  runId: string,
+  ttlMs = 10_000,
+  predecessorsDead = false,
+): Promise<void> {
+  const run = { runId, agentId: "agent", address: "127.0.0.1:1", ttlMs, predecessorsDead };
+  await metadata.startRun(run);
+}
+
+export function partitionsOf(topic: Topic): { topicId: string; partition: number }[] {
+  return Array.from({ length: topic.partitions }, (_, partition) => ({
+    topicId: topic.id,
+    partition,
+  }));
+}
+
+export interface EntryInput {
+  readonly topicId: string;
+  readonly partition?: number;
+  readonly epoch?: number;
+  readonly baseOffset: number;
+  readonly recordCount?: number;
+}
+
+/** A flush of these shares; timestamps and positions are made up, and different in each entry. */
+export function flushOf(
+  runId: string,
+  flushSequence: number,
+  inputs: readonly EntryInput[],
+  producerStates: FlushCommit["producerStates"] = [],
+): FlushCommit {
+  const entries = inputs.map(
+    (it, i): ChunkIndexEntry => ({
+      topicId: it.topicId,
+      partition: it.partition ?? 0,
+      epoch: it.epoch ?? 1,
+      position: 64 + 100 * i,
+      length: 100,
+      baseOffset: it.baseOffset,
+      recordCount: it.recordCount ?? 1,
+      minTimestamp: 1_700_000_000_000 + i,
+      maxTimestamp: 1_700_000_001_000 + i,
+      appendTimeMs: 1_700_000_002_000,
+    }),
+  );
+  const key = `segments/2026-01-01/${runId}-000000000001.seg`;
+  const location = { key, position: 1_000 * flushSequence, length: 64 + 100 * inputs.length };
+  return { runId, flushSequence, location, entries, producerStates };
+}
