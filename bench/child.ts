@@ -18,6 +18,13 @@ export interface Child {
   stop(): Promise<void>;
 }
 
+const running = new Set<ChildProcess>();
+
+/** Ends every child at once: for when the bench itself is interrupted. */
+export function killChildren(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
 /** @throws Error with the end of its log if the program ends or says nothing in time */
 export async function startChild(program: string, args: readonly string[]): Promise<Child> {
   const [command, ...prefix] = runtimeCommand();
@@ -25,6 +32,8 @@ export async function startChild(program: string, args: readonly string[]): Prom
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
   });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     log = (log + text).slice(-LOG_CHARACTERS_MAX);

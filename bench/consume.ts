@@ -64,9 +64,11 @@ export async function fillTopic(
   await house.admin.createTopic(topic, { partitions: settings.partitions });
   const producer = house.producer();
   try {
-    const once = Math.min(count, settings.recordsPerRound);
-    const chunks = recordChunks(workload, once, SEND_BATCH_RECORDS);
-    for (let sent = 0; sent < count; sent += once) await sendChunks(producer, topic, chunks);
+    for (let left = count; left > 0; ) {
+      const part = Math.min(left, settings.recordsPerRound);
+      await sendChunks(producer, topic, recordChunks(workload, part, SEND_BATCH_RECORDS));
+      left -= part;
+    }
   } finally {
     await producer.close();
   }

@@ -58,9 +58,22 @@ export async function interleave(
       }
     }
   } finally {
-    for (const contender of prepared) await contender.close?.();
+    await closeAll(prepared);
   }
   return samples;
+}
+
+/** Closes each of them, whatever the others do, and then throws the first failure. */
+async function closeAll(contenders: readonly Contender[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const contender of contenders) {
+    try {
+      await contender.close?.();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }
 
 function rotated<T>(list: readonly T[], by: number): T[] {

@@ -4,6 +4,7 @@
  */
 import { parseArguments, usage } from "./arguments.ts";
 import { chosen } from "./catalogue.ts";
+import { killChildren } from "./child.ts";
 import { interleave } from "./contender.ts";
 import { figuresOf } from "./figure.ts";
 import { describeMachine } from "./machine.ts";
@@ -20,6 +21,7 @@ async function main(): Promise<number> {
   const settings = args.quick ? quickSettings : fullSettings;
   const machine = describeMachine(settings);
   const scratch = new Scratch(args.data);
+  cleanUpOnInterrupt(scratch);
   try {
     const phases = chosen(settings, scratch, args.only);
     const figures = [];
@@ -35,6 +37,17 @@ async function main(): Promise<number> {
     return 0;
   } finally {
     scratch.remove();
+  }
+}
+
+/** Ctrl-C leaves neither processes nor data behind. */
+function cleanUpOnInterrupt(scratch: Scratch): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      killChildren();
+      scratch.remove();
+      process.exit(130);
+    });
   }
 }
 

@@ -7,7 +7,7 @@ import { type Channel, type Client, createChannel, createClient } from "nice-grp
 import { clientChannelOptions } from "../src/rpc/channel.ts";
 import { type Child, startChild } from "./child.ts";
 import type { Contender, Sample } from "./contender.ts";
-import { rawService } from "./raw-service.ts";
+import { type RawService, rawService } from "./raw-service.ts";
 import type { BenchSettings } from "./settings.ts";
 import { secondsOf } from "./stopwatch.ts";
 
@@ -17,7 +17,7 @@ export function rawGrpcContender(settings: BenchSettings): Contender {
   const messages = Math.ceil(settings.rawBytesPerRound / MESSAGE_BYTES);
   let server: Child | undefined;
   let channel: Channel | undefined;
-  let client: Client<typeof rawService> | undefined;
+  let client: Client<RawService> | undefined;
   return {
     name: "raw-grpc",
     unit: "MB/s",
@@ -40,7 +40,7 @@ export function rawGrpcContender(settings: BenchSettings): Contender {
   };
 }
 
-async function push(client: Client<typeof rawService>, messages: number): Promise<Sample> {
+async function push(client: Client<RawService>, messages: number): Promise<Sample> {
   const bytes = messages * MESSAGE_BYTES;
   const seconds = await secondsOf(async () => {
     const arrived = await client.push(repeated(new Uint8Array(MESSAGE_BYTES), messages));

@@ -2,7 +2,15 @@
  * The raw gRPC service: bytes one way, their count back. The message is the bytes themselves, no
  * protobuf.
  */
-import type { ServiceDefinition } from "@grpc/grpc-js";
+import type { MethodDefinition } from "@grpc/grpc-js";
+
+// A type, not an interface: nice-grpc wants an index signature, which only types have by themselves.
+export type RawService = {
+  readonly push: MethodDefinition<Uint8Array, Uint8Array> & {
+    readonly requestStream: true;
+    readonly responseStream: false;
+  };
+};
 
 const bytes = {
   serialize: (value: Uint8Array): Buffer =>
@@ -10,7 +18,7 @@ const bytes = {
   deserialize: (value: Buffer): Uint8Array => value,
 };
 
-export const rawService = {
+export const rawService: RawService = {
   push: {
     path: "/streamhouse.bench.Raw/Push",
     requestStream: true,
@@ -20,4 +28,4 @@ export const rawService = {
     responseSerialize: bytes.serialize,
     responseDeserialize: bytes.deserialize,
   },
-} as const satisfies ServiceDefinition;
+};

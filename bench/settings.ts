@@ -37,7 +37,7 @@ export const fullSettings: BenchSettings = {
 export const quickSettings: BenchSettings = {
   ...common,
   quick: true,
-  rounds: 5,
+  rounds: 7,
   warmUpRounds: 1,
   recordsPerRound: 400_000,
   sendsPerRound: 100_000,
