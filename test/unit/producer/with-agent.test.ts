@@ -1,0 +1,175 @@
+/** The producer over a real agent (stores in memory, in-process transport), which is stopped or killed and started again meanwhile. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { createCluster } from "../../../src/client/cluster.ts";
+import { createInProcessTransport } from "../../../src/client/in-process-transport.ts";
+import { StreamHouseError } from "../../../src/core/errors.ts";
+import { silentLogger } from "../../../src/core/logger.ts";
+import { createProducer, type Producer } from "../../../src/producer/producer.ts";
+import type { AgentApi } from "../../../src/rpc/agent-api.ts";
+import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import { type BenchAgent, createTopic, readAll, startAgent } from "../agent/bench-agent.ts";
+import { MemoryMetadata } from "../agent/memory-metadata.ts";
+import { MemoryStore } from "../agent/memory-store.ts";
+import { seededRandom } from "./setup.ts";
+
+function away(outcome: "none" | "unknown"): StreamHouseError {
+  const message = "the agent is away";
+  return new StreamHouseError({ code: "AGENT_UNREACHABLE", kind: "unavailable", outcome, message });
+}
+
+/** One place where agents come and go; what they hold stays. */
+class Site {
+  readonly clock = new ManualClock();
+  readonly #metadata = new MemoryMetadata(this.clock);
+  readonly #store = new MemoryStore();
+  #bench: BenchAgent | undefined;
+  #starts = 0;
+  /** The way to whatever agent there is; answers of one that was killed are lost. */
+  readonly api: AgentApi = new Proxy({} as AgentApi, {
+    get: (_target, name: keyof AgentApi) => async (request: never, call: never) => {
+      const bench = this.#bench;
+      if (bench === undefined) throw away("none");
+      const answer: unknown = await bench.agent.api[name](request, call);
+      if (this.#bench !== bench) throw away("unknown");
+      return answer;
+    },
+  });
+
+  get bench(): BenchAgent {
+    assert.ok(this.#bench);
+    return this.#bench;
+  }
+
+  async start(): Promise<void> {
+    const random = seededRandom(100 + ++this.#starts);
+    const [clock, metadata, store] = [this.clock, this.#metadata, this.#store];
+    this.#bench = await startAgent({ clock, metadata, store, random });
+  }
+
+  async stop(): Promise<void> {
+    await this.clock.until(this.bench.agent.stop());
+    this.#bench = undefined;
+  }
+
+  /** Nothing that it answers is heard any more, though it may go on for a while. */
+  kill(): void {
+    this.#bench = undefined;
+  }
+
+  producer(options = {}): Producer {
+    const components = { clock: this.clock, random: seededRandom(5), logger: silentLogger };
+    const cluster = createCluster(createInProcessTransport(this.api, components), components);
+    return createProducer({ ...components, cluster, clientId: "test", telemetry: false }, options);
+  }
+}
+
+describe("a producer with an agent", () => {
+  it("sends and gets offsets; what it was told is what is read", async () => {
+    const site = new Site();
+    await site.start();
+    const topicId = await createTopic(site.bench, "orders", { partitions: 2 });
+    const producer = site.producer();
+    const sends = Array.from({ length: 50 }, (_, i) =>
+      producer.send({ topic: "orders", partition: i % 2, value: `${i}` }),
+    );
+    const results = await site.clock.until(Promise.all(sends));
+    for (const partition of [0, 1]) {
+      const read = await readAll(site.bench, topicId, partition);
+      results.forEach((it, i) => {
+        if (it.partition === partition) assert.equal(read[it.offset ?? -1], `${i}`);
+      });
+      assert.equal(read.length, 25);
+    }
+    await site.clock.until(producer.close());
+    await site.stop();
+    assert.equal(site.clock.pending, 0);
+  });
+
+  for (const compression of ["gzip", "zstd"] as const) {
+    it(`sends batches compressed with ${compression}`, async () => {
+      const site = new Site();
+      await site.start();
+      const topicId = await createTopic(site.bench, "t");
+      const producer = site.producer({ compression, batchBytes: 1_000 });
+      const records = Array.from({ length: 200 }, (_, i) => ({ value: `record ${i}` }));
+      const sent = await site.clock.until(producer.sendBatch({ topic: "t", records }));
+      assert.equal(sent.count, 200);
+      assert.deepEqual(
+        await readAll(site.bench, topicId),
+        records.map((it) => it.value),
+      );
+      await site.clock.until(producer.close());
+      await site.stop();
+    });
+  }
+
+  it("is told the agent's reason when a record is refused", async () => {
+    const site = new Site();
+    await site.start();
+    await createTopic(site.bench, "t");
+    const producer = site.producer();
+    const far = producer.send({ topic: "t", value: "x", timestamp: site.clock.now() + 10_000_000 });
+    const near = producer.send({ topic: "nope", value: "x" });
+    const [a, b] = await site.clock.until(Promise.allSettled([far, near]));
+    assert.equal(a.status === "rejected" && a.reason.code, "TIMESTAMP_OUT_OF_BOUNDS");
+    assert.equal(b.status === "rejected" && b.reason.code, "TOPIC_NOT_FOUND");
+    await site.clock.until(producer.close());
+    await site.stop();
+  });
+
+  it("writes to a topic that was deleted and made anew from its beginning", async () => {
+    const site = new Site();
+    await site.start();
+    await createTopic(site.bench, "t");
+    const producer = site.producer();
+    await site.clock.until(producer.send({ topic: "t", value: "old" }));
+    await site.clock.until(site.bench.agent.api.deleteTopic({ name: "t" }, {}));
+    const topicId = await createTopic(site.bench, "t");
+    const sent = await site.clock.until(producer.send({ topic: "t", value: "new" }));
+    assert.equal(sent.offset, 0);
+    assert.deepEqual(await readAll(site.bench, topicId), ["new"]);
+    await site.clock.until(producer.close());
+    await site.stop();
+  });
+
+  for (const way of ["stopped", "killed"] as const) {
+    it(`loses nothing, doubles nothing and keeps order when the agent is ${way} and started again in the middle`, async () => {
+      const site = new Site();
+      await site.start();
+      const topicId = await createTopic(site.bench, "t", { partitions: 3 });
+      const producer = site.producer({ lingerMs: 1, batchBytes: 300 });
+      const settled: Promise<unknown>[] = [];
+      const told = [0, 1, 2].map(() => new Map<number, string>());
+      const expected: string[][] = [[], [], []];
+      const sendSome = (from: number) => {
+        for (let i = from; i < from + 120; i++) {
+          const partition = i % 3;
+          expected[partition]?.push(`${i}`);
+          const send = producer.send({ topic: "t", partition, value: `${i}` });
+          settled.push(send.then(({ offset = -1 }) => told[partition]?.set(offset, `${i}`)));
+        }
+      };
+      for (let round = 0; round < 6; round++) {
+        sendSome(round * 120);
+        await site.clock.run(2);
+        if (round % 2 === 0) continue;
+        if (way === "stopped") await site.stop();
+        else site.kill();
+        sendSome(10_000 + round * 120);
+        await site.clock.run(300);
+        await site.start();
+      }
+      await site.clock.until(Promise.all(settled));
+      for (const partition of [0, 1, 2]) {
+        const read = await readAll(site.bench, topicId, partition);
+        assert.deepEqual(read, expected[partition]);
+        assert.deepEqual(
+          read.map((_, offset) => told[partition]?.get(offset)),
+          expected[partition],
+        );
+      }
+      await site.clock.until(producer.close());
+    });
+  }
+});
