@@ -12,7 +12,8 @@ const steps: readonly (readonly [what: string, program: string, ...args: string[
   ["format and lint", bin("biome"), "check", "."],
   ["types", bin("tsc"), "--noEmit", "-p", "."],
   ["proto", bin("buf"), "lint"],
-  ["generated files", runtimePath("node"), "scripts/generated.ts"],
+  ["generated messages", runtimePath("node"), "scripts/generated.ts"],
+  ["generated descriptors", runtimePath("node"), "scripts/descriptor-set.ts", "--check"],
   [
     "structure and documents",
     runtimePath("node"),
