@@ -29,6 +29,15 @@ describe("the documents", () => {
     assert.equal((guarantees.match(/^## \d/gm) ?? []).length, 8);
   });
 
+  it("docs/errors.md has every error code, once", () => {
+    const source = readFileSync(join(root, "src/core/errors.ts"), "utf8");
+    const codes = Array.from(source.matchAll(/^ {2}\| "([A-Z_]+)"/gm), (match) => match[1]);
+    const text = readFileSync(join(root, "docs/errors.md"), "utf8");
+    const rows = Array.from(text.matchAll(/^\| `([A-Z_]+)`/gm), (match) => match[1]);
+    assert.ok(codes.length > 30);
+    assert.deepEqual(rows, codes);
+  });
+
   it("speak of the project alone", () => {
     const wrong = documents.filter((document) => {
       const text = readFileSync(join(root, document), "utf8");
