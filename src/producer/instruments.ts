@@ -2,7 +2,7 @@
  * What a producer measures, as cells that are resolved once for each topic. Adding to a cell is the only thing
  * that happens on the way of a record.
  */
-import { catalogue } from "../telemetry/catalogue.ts";
+import { catalogue, type InstrumentDescriptor } from "../telemetry/catalogue.ts";
 import type { CounterCell, HistogramCell, MetricRegistry, UpDownCell } from "../telemetry/cells.ts";
 
 /** Label of topics that do not exist: names that only a client ever used must not become label values. */
@@ -17,7 +17,7 @@ export class ProducerInstruments {
     this.#registry = registry;
   }
 
-  /** For sends whose topic is not known (yet). */
+  /** For sends whose topic is not known (yet): has only what is ever counted there. */
   get unknownTopic(): TopicInstruments {
     this.#unknownTopic ??= new TopicInstruments(this.#registry, OTHER_TOPIC);
     return this.#unknownTopic;
@@ -25,7 +25,9 @@ export class ProducerInstruments {
 
   /** Only for a topic that the cluster knows. */
   topic(name: string): TopicInstruments {
-    return new TopicInstruments(this.#registry, name);
+    const instruments = new TopicInstruments(this.#registry, name);
+    instruments.begin();
+    return instruments;
   }
 
   /** A batch is sent again because of an error with this code. */
@@ -44,23 +46,59 @@ export class TopicInstruments {
   readonly #topic: string;
   readonly #errors = new Map<string, CounterCell>();
   readonly #recordsSent: CounterCell[] = [];
-  readonly bytesSent: CounterCell;
-  readonly sendDuration: HistogramCell;
-  readonly batchFlushDuration: HistogramCell;
-  readonly batchSizeRecords: HistogramCell;
-  readonly batchSizeBytes: HistogramCell;
-  readonly pendingRecords: UpDownCell;
+  #bytesSent: CounterCell | undefined;
+  #sendDuration: HistogramCell | undefined;
+  #batchFlushDuration: HistogramCell | undefined;
+  #batchSizeRecords: HistogramCell | undefined;
+  #batchSizeBytes: HistogramCell | undefined;
+  #pendingRecords: UpDownCell | undefined;
 
   constructor(registry: MetricRegistry, topic: string) {
-    const labels = { topic };
     this.#registry = registry;
     this.#topic = topic;
-    this.bytesSent = registry.counter(catalogue.bytesSent, labels);
-    this.sendDuration = registry.histogram(catalogue.sendDuration, labels);
-    this.batchFlushDuration = registry.histogram(catalogue.batchFlushDuration, labels);
-    this.batchSizeRecords = registry.histogram(catalogue.batchSizeRecords, labels);
-    this.batchSizeBytes = registry.histogram(catalogue.batchSizeBytes, labels);
-    this.pendingRecords = registry.upDown(catalogue.pendingRecords, labels);
+  }
+
+  /** Counters are there from the first moment, at zero: a rate then sees the first increase too. */
+  begin(): void {
+    this.bytesSent.add(0);
+    this.sent(0, 0);
+  }
+
+  get bytesSent(): CounterCell {
+    this.#bytesSent ??= this.#registry.counter(catalogue.bytesSent, { topic: this.#topic });
+    return this.#bytesSent;
+  }
+
+  /** From the call of send() until it settled. */
+  get sendDuration(): HistogramCell {
+    this.#sendDuration ??= this.#histogram(catalogue.sendDuration);
+    return this.#sendDuration;
+  }
+
+  get batchFlushDuration(): HistogramCell {
+    this.#batchFlushDuration ??= this.#histogram(catalogue.batchFlushDuration);
+    return this.#batchFlushDuration;
+  }
+
+  get batchSizeRecords(): HistogramCell {
+    this.#batchSizeRecords ??= this.#histogram(catalogue.batchSizeRecords);
+    return this.#batchSizeRecords;
+  }
+
+  get batchSizeBytes(): HistogramCell {
+    this.#batchSizeBytes ??= this.#histogram(catalogue.batchSizeBytes);
+    return this.#batchSizeBytes;
+  }
+
+  get pendingRecords(): UpDownCell {
+    this.#pendingRecords ??= this.#registry.upDown(catalogue.pendingRecords, {
+      topic: this.#topic,
+    });
+    return this.#pendingRecords;
+  }
+
+  #histogram(descriptor: InstrumentDescriptor): HistogramCell {
+    return this.#registry.histogram(descriptor, { topic: this.#topic });
   }
 
   /** Records acknowledged. */
