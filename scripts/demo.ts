@@ -21,7 +21,7 @@ const interrupted = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) {
   process.on(name, () => {
     if (interrupted.signal.aborted) process.exit(130);
-    interrupted.abort();
+    interrupted.abort(new Error("interrupted before the check"));
   });
 }
 
@@ -56,7 +56,10 @@ async function run(settings: Settings, served: Served, data: string): Promise<nu
     `sending ${formatCount(source.total)} records, ${source.name}, to topic ${topic} with ${partitions} partitions`,
   );
   const progress = createProgress(source.total);
-  const outcome = await roundTrip(house, topic, source, progress).finally(() => progress.end());
+  const { signal } = interrupted;
+  const outcome = await roundTrip(house, topic, source, progress, signal).finally(() =>
+    progress.end(),
+  );
   const holds = printReport(outcome, source.total);
   if (!settings.once) await serveOn(served);
   return holds ? 0 : 1;

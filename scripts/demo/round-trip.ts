@@ -21,8 +21,13 @@ export interface Outcome {
   readonly lag: number;
 }
 
-/** Records that are sent and not acknowledged: more would only wait in the producer, and be counted as latency. */
-const unacknowledgedMax = 10_000;
+/**
+ * Records that are sent and not read yet. Enough to keep every part busy; with more, latency would only say how long the
+ * queue is.
+ */
+const underWayMax = 10_000;
+
+const commitEveryMs = 1_000;
 
 /** If nothing arrives for this long the missing records are given up, and the check fails. */
 const patienceMs = 30_000;
@@ -32,23 +37,26 @@ export async function roundTrip(
   topic: string,
   source: Source,
   progress: Progress,
+  interrupted: AbortSignal,
 ): Promise<Outcome> {
   const sent = new Tally();
   const read = new Reading();
   const start = performance.now();
-  const stop = new AbortController();
-  const reading = readAll(house, topic, source.total, read, stop.signal, () =>
+  const failed = new AbortController();
+  const stop = AbortSignal.any([failed.signal, interrupted]);
+  const reading = readAll(house, topic, source.total, read, stop, () =>
     progress.update(sent.records, read.tally.records),
   );
   try {
-    await sendAll(house, topic, source, sent);
+    await sendAll(house, topic, source, sent, () => read.tally.records, stop);
   } catch (error) {
-    stop.abort();
+    failed.abort();
     await reading.catch(() => {});
     throw error;
   }
   const sendMs = performance.now() - start;
   await reading;
+  interrupted.throwIfAborted();
   const wholeMs = performance.now() - start;
   const { lags } = await house.admin.describeGroup(groupOf(topic));
   const lag = lags.reduce((sum, it) => sum + it.lagRecords, 0);
@@ -60,8 +68,16 @@ function groupOf(topic: string): string {
   return `${topic}-check`;
 }
 
-async function sendAll(house: House, topic: string, source: Source, sent: Tally): Promise<void> {
-  await using producer = house.producer();
+async function sendAll(
+  house: House,
+  topic: string,
+  source: Source,
+  sent: Tally,
+  readCount: () => number,
+  stop: AbortSignal,
+): Promise<void> {
+  // Producer and consumer stay open until the house is closed, so that /metrics goes on showing them.
+  const producer = house.producer();
   const waiting = new Set<Promise<unknown>>();
   let failure: unknown;
   let number = 0;
@@ -77,8 +93,9 @@ async function sendAll(house: House, topic: string, source: Source, sent: Tally)
     );
     waiting.add(batch);
     void batch.then(() => waiting.delete(batch));
-    while (producer.pending > unacknowledgedMax && waiting.size > 0) await Promise.race(waiting);
-    if (failure !== undefined) break;
+    const mayGoOn = () => failure === undefined && !stop.aborted;
+    while (number - readCount() > underWayMax && mayGoOn()) await nextTurn();
+    if (!mayGoOn()) break;
   }
   await Promise.all(waiting);
   if (failure !== undefined) throw failure;
@@ -105,22 +122,30 @@ async function readAll(
   stop: AbortSignal,
   onProgress: () => void,
 ): Promise<void> {
-  await using consumer = house.consumer({
+  const consumer = house.consumer({
     group: groupOf(topic),
     topics: [topic],
     offsetReset: "earliest",
     autoCommit: false,
   });
   let idleSince = performance.now();
+  let committedAt = performance.now();
   while (into.tally.records < total && !stop.aborted) {
     const records = await consumer.poll(500);
     for (const record of records) into.take(record);
     onProgress();
-    if (records.length > 0) {
-      idleSince = performance.now();
+    const now = performance.now();
+    if (records.length > 0) idleSince = now;
+    else if (now - idleSince > patienceMs) break;
+    if (now - committedAt > commitEveryMs) {
       await consumer.commit();
-    } else if (performance.now() - idleSince > patienceMs) {
-      return;
+      committedAt = performance.now();
     }
   }
+  await consumer.commit();
+}
+
+/** Lets the other half of this process go on. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1));
 }

@@ -18,7 +18,7 @@ export interface Source {
 const flightsFile = "vega-datasets/data/flights-200k.json";
 const flightsUrl = new URL(`../../node_modules/${flightsFile}`, import.meta.url);
 
-/** 231,083 flights of the United States, each a JSON object with delay, distance and time. */
+/** 200,000 flights of the United States, each a JSON object with delay, distance and time. */
 export async function flights(recordsMax: number): Promise<Source> {
   const all = JSON.parse(await readFile(flightsUrl, "utf8")) as readonly object[];
   const chosen = all.slice(0, recordsMax);
