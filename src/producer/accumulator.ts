@@ -208,6 +208,7 @@ export class Accumulator {
       partition: partition.index,
       compression,
       batchBytes,
+      bytesExpected: partition.bytesBefore,
       generation: arrival.generation,
       startedAt: arrival.startedAt,
       deadlineAt,
@@ -232,6 +233,7 @@ export class Accumulator {
   /** The open batch takes no more records. */
   close(partition: Partition, batch: ProducerBatch): void {
     partition.open = undefined;
+    partition.bytesBefore = batch.sizeBytes;
     batch.phase = "closed";
     partition.queue.push(batch);
     partition.topic.turn(partition.index);

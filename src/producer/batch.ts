@@ -17,6 +17,9 @@ import type { Entry, EntryBatch, EntryTopic } from "./entry.ts";
 import type { Basis } from "./sequence.ts";
 import type { SendTrace } from "./tracing.ts";
 
+/** A batch's buffer has at least this size. */
+const BYTES_INITIAL = 4_096;
+
 /** `open` takes records · `closed` has all of them · `sealing` is being compressed · `sealed` has its bytes · `done` is settled. */
 export type BatchPhase = "open" | "closed" | "sealing" | "sealed" | "done";
 
@@ -24,6 +27,8 @@ export interface BatchSettings {
   readonly partition: number;
   readonly compression: Compression;
   readonly batchBytes: number;
+  /** A guess at how large it will be. */
+  readonly bytesExpected: number;
   /** See `Accumulator`: flushes wait for their generation and older ones. */
   readonly generation: number;
   /** When its first record was sent, monotonic ms. */
@@ -79,6 +84,7 @@ export class ProducerBatch implements EntryBatch {
     this.builder = new RecordBatchBuilder({
       compression: settings.compression,
       bytesMax: settings.batchBytes,
+      bytesInitial: Math.max(settings.bytesExpected, BYTES_INITIAL),
     });
     this.generation = settings.generation;
     this.startedAt = settings.startedAt;

@@ -97,6 +97,8 @@ export class Partition {
   /** What `nextSequence` counts for. Undefined before the first batch. */
   basis: Basis | undefined = undefined;
   nextSequence = 0;
+  /** Size of the batch before: the next one's buffer begins with it, so that a busy partition's need not grow. */
+  bytesBefore = 0;
   /** Counts the batches that got a sequence. */
   nextOrdinal = 0;
   /** The agent that holds it, as far as we know. */
