@@ -6,7 +6,7 @@ import { decodeContender, encodeContender } from "./codec.ts";
 import { consumeContender } from "./consume.ts";
 import type { Contender } from "./contender.ts";
 import { embeddedHouse, grpcHouse, type SharedHouse } from "./houses.ts";
-import { memoryContender } from "./memory.ts";
+import { memoryContenders } from "./memory.ts";
 import type { Scratch } from "./paths.ts";
 import { type ProduceOptions, produceContender } from "./produce.ts";
 import { rawGrpcContender } from "./raw-grpc.ts";
@@ -65,10 +65,10 @@ function allPhases(settings: BenchSettings, scratch: Scratch): readonly Phase[] 
     counterCellContender(),
     histogramCellContender(),
   ];
-  const memory = memoryContender(settings, workload, agent);
+  const memory = memoryContenders(settings, workload, agent);
   return [
     { contenders: side, rounds, warmUpRounds },
-    { contenders: [memory], rounds: 1, warmUpRounds: 0 },
+    { contenders: memory, rounds: 1, warmUpRounds: 0 },
   ];
 }
 

@@ -1,10 +1,9 @@
 /**
- * How much a consumer's process grows while it reads millions of records: what is still held after
- * a collection.
+ * How much a consumer's process grows while it reads millions of records: what is still held after a
+ * collection. One reading gives two figures: the heap, and the array buffers that batches lie in.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { House } from "../src/house/house.ts";
 import { fillTopic, readBatches } from "./consume.ts";
 import type { Contender } from "./contender.ts";
 import type { SharedHouse } from "./houses.ts";
@@ -12,58 +11,77 @@ import type { BenchSettings } from "./settings.ts";
 import type { Workload } from "./workload.ts";
 
 /** How often memory is looked at while the records are read. */
-const LOOKS = 20;
+const LOOKS = 50;
 
-export function memoryContender(
+interface Memory {
+  readonly heap: number;
+  readonly buffers: number;
+}
+
+export function memoryContenders(
   settings: BenchSettings,
   workload: Workload,
   shared: SharedHouse,
-): Contender {
-  const name = "memory-10m";
-  const count = settings.memoryRecords;
-  let house: House | undefined;
-  return {
+): Contender[] {
+  const records = settings.memoryRecords.toLocaleString("en-US");
+  let growth: Promise<Memory> | undefined;
+  const contender = (name: string, part: keyof Memory, what: string): Contender => ({
     name,
     unit: "MiB",
     limits: [],
-    note:
-      `largest growth of heap and array buffers, each time after a collection, while a consumer with the ` +
-      `default prefetch of 16 MiB reads ${count.toLocaleString("en-US")} records`,
-    async prepare() {
-      house = await shared.enter();
-      await fillTopic(house, name, settings, workload, count);
-    },
+    note: `largest growth of ${what} after a collection while a consumer reads ${records} records`,
     async round() {
-      if (house === undefined) throw new Error("round() before prepare()");
-      const collect = await collector();
-      const before = held(collect);
-      let largest = 0;
-      let look = count / LOOKS;
-      const consumer = house.consumer({ group: name, topics: [name] });
-      try {
-        await readBatches(consumer, count, (read) => {
-          if (read < look) return;
-          look += count / LOOKS;
-          largest = Math.max(largest, held(collect) - before);
-        });
-      } finally {
-        await consumer.close();
-      }
-      return { value: largest / 2 ** 20 };
+      growth ??= measure(settings, workload, shared);
+      return { value: (await growth)[part] / 2 ** 20 };
     },
-    close: () => shared.leave(),
-  };
+  });
+  return [
+    contender("memory-10m", "heap", "the heap"),
+    contender("memory-10m-buffers", "buffers", "array buffers (prefetch of 16 MiB and answers)"),
+  ];
+}
+
+/** Fills a topic, reads all of it, and answers the largest growth. */
+async function measure(
+  settings: BenchSettings,
+  workload: Workload,
+  shared: SharedHouse,
+): Promise<Memory> {
+  const topic = "memory";
+  const count = settings.memoryRecords;
+  const house = await shared.enter();
+  try {
+    await fillTopic(house, topic, settings, workload, count);
+    const collect = collector();
+    const before = held(collect);
+    let [heap, buffers, look] = [0, 0, 0];
+    const consumer = house.consumer({ group: topic, topics: [topic] });
+    try {
+      await readBatches(consumer, count, (read) => {
+        if (read < look) return;
+        look += count / LOOKS;
+        const now = held(collect);
+        heap = Math.max(heap, now.heap - before.heap);
+        buffers = Math.max(buffers, now.buffers - before.buffers);
+      });
+    } finally {
+      await consumer.close();
+    }
+    return { heap, buffers };
+  } finally {
+    await shared.leave();
+  }
 }
 
 /** Bytes that are still referenced. */
-function held(collect: () => void): number {
+function held(collect: () => void): Memory {
   collect();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
+  return { heap: heapUsed, buffers: arrayBuffers };
 }
 
 /** The runtime's own way to collect garbage now: V8 shows it after a flag, Bun has a function. */
-async function collector(): Promise<() => void> {
+function collector(): () => void {
   const bun = (globalThis as { Bun?: { gc(sync: boolean): void } }).Bun;
   if (bun !== undefined) return () => bun.gc(true);
   setFlagsFromString("--expose-gc");
