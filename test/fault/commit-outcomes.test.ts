@@ -7,17 +7,17 @@ import {
   createTopic,
   eventually,
   failureOf,
+  memoryMetadata,
   readAll,
   send,
   sendAndWait,
   startAgent,
 } from "../unit/agent/bench-agent.ts";
-import { MemoryMetadata } from "../unit/agent/memory-metadata.ts";
 import { type Faults, withFaults } from "./faulty-metadata.ts";
 
 async function start(): Promise<{ bench: BenchAgent; faults: Faults; topicId: string }> {
   const clock = new ManualClock();
-  const { metadata, faults } = withFaults(new MemoryMetadata(clock));
+  const { metadata, faults } = withFaults(memoryMetadata(clock));
   const bench = await startAgent({ clock, metadata });
   return { bench, faults, topicId: await createTopic(bench, "t") };
 }

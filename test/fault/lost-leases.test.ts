@@ -8,12 +8,12 @@ import {
   createTopic,
   eventually,
   failureOf,
+  memoryMetadata,
   readAll,
   send,
   sendAndWait,
   startAgent,
 } from "../unit/agent/bench-agent.ts";
-import { MemoryMetadata } from "../unit/agent/memory-metadata.ts";
 import { type Faults, withFaults } from "./faulty-metadata.ts";
 
 interface Setup {
@@ -25,7 +25,7 @@ interface Setup {
 
 async function start(partitions = 1): Promise<Setup> {
   const clock = new ManualClock();
-  const inner = new MemoryMetadata(clock);
+  const inner = memoryMetadata(clock);
   const { metadata, faults } = withFaults(inner);
   const bench = await startAgent({ clock, metadata });
   return { bench, faults, inner, topicId: await createTopic(bench, "t", { partitions }) };

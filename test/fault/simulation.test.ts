@@ -10,12 +10,12 @@ import { ManualClock, settle } from "../../src/testing/manual-clock.ts";
 import {
   type BenchAgent,
   createTopic,
+  memoryMetadata,
   readAll,
   seededRandom,
   send,
   startAgent,
 } from "../unit/agent/bench-agent.ts";
-import { MemoryMetadata } from "../unit/agent/memory-metadata.ts";
 import { type AppendFate, MemoryStore, TestSink } from "../unit/agent/memory-store.ts";
 import { type Fate, type Faults, withFaults } from "./faulty-metadata.ts";
 
@@ -44,7 +44,7 @@ interface Lane {
 class Simulation {
   readonly #bytes: () => number;
   readonly #clock = new ManualClock();
-  readonly #inner = new MemoryMetadata(this.#clock);
+  readonly #inner = memoryMetadata(this.#clock);
   readonly #store = new MemoryStore();
   readonly #lanes: Lane[] = [];
   readonly #read: (readonly string[])[] = Array.from({ length: PARTITIONS }, () => []);

@@ -7,13 +7,13 @@ import {
   createTopic,
   failureOf,
   fetchValues,
+  memoryMetadata,
   readAll,
   seededRandom,
   send,
   sendAndWait,
   startAgent,
 } from "./bench-agent.ts";
-import { MemoryMetadata } from "./memory-metadata.ts";
 import { MemoryStore, TestSink } from "./memory-store.ts";
 
 describe("an agent", () => {
@@ -33,7 +33,7 @@ describe("an agent", () => {
 
   it("goes on where a killed predecessor left off, at once: data, offsets, sequences, groups", async () => {
     const clock = new ManualClock();
-    const inner = new MemoryMetadata(clock);
+    const inner = memoryMetadata(clock);
     const store = new MemoryStore();
     const stamp = (baseSequence: number) => ({ producerId: 1, producerEpoch: 0, baseSequence });
     const { metadata, faults } = withFaults(inner);
@@ -89,7 +89,7 @@ describe("an agent", () => {
 
   it("that cannot reach metadata does not start, and leaves nothing running", async () => {
     const clock = new ManualClock();
-    const { metadata, faults } = withFaults(new MemoryMetadata(clock));
+    const { metadata, faults } = withFaults(memoryMetadata(clock));
     faults.down = true;
     const error = await failureOf(startAgent({ clock, metadata }));
     assert.equal(error.code, "METADATA_UNAVAILABLE");
@@ -115,7 +115,7 @@ describe("an agent", () => {
 describe("two agents over one store", () => {
   it("share the partitions, and hand over without losing a record", async () => {
     const clock = new ManualClock();
-    const metadata = new MemoryMetadata(clock);
+    const metadata = memoryMetadata(clock);
     const store = new MemoryStore();
     const settings = { predecessorsDead: false, leaseRenewMs: 1_000 };
     const one = await startAgent({

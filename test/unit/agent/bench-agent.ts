@@ -12,12 +12,12 @@ import {
 } from "../../../src/format/batch-builder.ts";
 import { decodeBatch, plainRecord } from "../../../src/format/batch-decoder.ts";
 import type { MetadataStore } from "../../../src/metadata/metadata-store.ts";
+import { createSqliteMetadata } from "../../../src/metadata/sqlite.ts";
 import type { PartitionData } from "../../../src/rpc/gen/streamhouse/v1/consumer.ts";
 import { Acks, type BatchResult } from "../../../src/rpc/gen/streamhouse/v1/producer.ts";
 import { fromErrorDetail } from "../../../src/rpc/status.ts";
 import type { TelemetryOptions } from "../../../src/telemetry/telemetry.ts";
 import { ManualClock, settle } from "../../../src/testing/manual-clock.ts";
-import { MemoryMetadata } from "./memory-metadata.ts";
 import { MemoryStore, TestSink } from "./memory-store.ts";
 
 export interface BenchOptions {
@@ -52,9 +52,14 @@ export function seededRandom(seed: number): RandomBytes {
   };
 }
 
+/** The real metadata store, in memory. */
+export function memoryMetadata(clock: ManualClock): MetadataStore {
+  return createSqliteMetadata({ path: ":memory:", clock });
+}
+
 export async function startAgent(options: BenchOptions = {}): Promise<BenchAgent> {
   const clock = options.clock ?? new ManualClock();
-  const metadata = options.metadata ?? new MemoryMetadata(clock);
+  const metadata = options.metadata ?? memoryMetadata(clock);
   const store = options.store ?? new MemoryStore();
   const sink = options.sink ?? new TestSink(store);
   const agent = createAgent(

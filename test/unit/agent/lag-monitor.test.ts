@@ -7,8 +7,14 @@ import { catalogue } from "../../../src/telemetry/catalogue.ts";
 import type { AttributeValues } from "../../../src/telemetry/cells.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { type Faults, withFaults } from "../../fault/faulty-metadata.ts";
-import { type BenchAgent, createTopic, send, sendAndWait, startAgent } from "./bench-agent.ts";
-import { MemoryMetadata } from "./memory-metadata.ts";
+import {
+  type BenchAgent,
+  createTopic,
+  memoryMetadata,
+  send,
+  sendAndWait,
+  startAgent,
+} from "./bench-agent.ts";
 
 /** The values of a family, by the attributes named. */
 function valuesOf(
@@ -30,7 +36,7 @@ const single = (bench: BenchAgent, descriptor: InstrumentDescriptor) =>
 
 async function start(): Promise<{ bench: BenchAgent; faults: Faults; topicId: string }> {
   const clock = new ManualClock();
-  const { metadata, faults } = withFaults(new MemoryMetadata(clock));
+  const { metadata, faults } = withFaults(memoryMetadata(clock));
   const bench = await startAgent({ clock, metadata, telemetry: {} });
   return { bench, faults, topicId: await createTopic(bench, "t") };
 }

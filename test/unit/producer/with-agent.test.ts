@@ -8,8 +8,13 @@ import { silentLogger } from "../../../src/core/logger.ts";
 import { createProducer, type Producer } from "../../../src/producer/producer.ts";
 import type { AgentApi } from "../../../src/rpc/agent-api.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
-import { type BenchAgent, createTopic, readAll, startAgent } from "../agent/bench-agent.ts";
-import { MemoryMetadata } from "../agent/memory-metadata.ts";
+import {
+  type BenchAgent,
+  createTopic,
+  memoryMetadata,
+  readAll,
+  startAgent,
+} from "../agent/bench-agent.ts";
 import { MemoryStore } from "../agent/memory-store.ts";
 import { seededRandom } from "./setup.ts";
 
@@ -21,7 +26,7 @@ function away(outcome: "none" | "unknown"): StreamHouseError {
 /** One place where agents come and go; what they hold stays. */
 class Site {
   readonly clock = new ManualClock();
-  readonly #metadata = new MemoryMetadata(this.clock);
+  readonly #metadata = memoryMetadata(this.clock);
   readonly #store = new MemoryStore();
   #bench: BenchAgent | undefined;
   #starts = 0;
