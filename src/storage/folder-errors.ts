@@ -1,6 +1,6 @@
 /** What a file system's error means to the callers of folder store, sink and lock. */
 import { type ErrorOutcome, StreamHouseError } from "../core/errors.ts";
-import { objectExists, objectNotFound } from "./store-errors.ts";
+import { objectNotFound } from "./store-errors.ts";
 
 const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 const REFUSED = new Set(["EACCES", "EPERM", "EROFS"]);
@@ -12,7 +12,7 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** What was being done: `doing` for the message, `key` of the object if it was about one. */
+/** What was being done: `doing` for the message, `key` of the object that was to be read. */
 export interface FolderOperation {
   readonly doing: string;
   readonly path: string;
@@ -27,7 +27,6 @@ export function folderError(error: unknown, operation: FolderOperation): StreamH
   const code = systemCode(error);
   const { doing, path, key, outcome } = operation;
   if (key !== undefined && code === "ENOENT") return objectNotFound(key, error);
-  if (key !== undefined && code === "EEXIST") return objectExists(key);
   const what = `${doing} ${path} failed (${code ?? String(error)})`;
   if (code !== undefined && FULL.has(code)) {
     return new StreamHouseError({

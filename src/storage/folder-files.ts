@@ -46,7 +46,15 @@ export const systemFiles: FolderFiles = {
       close: () => handle.close(),
     };
   },
-  makeDir: (dir) => mkdir(dir, { recursive: true }),
+  async makeDir(dir) {
+    try {
+      return await mkdir(dir, { recursive: true });
+    } catch (error) {
+      // With `recursive` this means that something else has the name; deeper in a path it is called ENOTDIR.
+      if (systemCode(error) !== "EEXIST") throw error;
+      throw Object.assign(new Error(`${dir} is not a directory`), { code: "ENOTDIR" });
+    }
+  },
   async syncDir(dir) {
     // Windows cannot open a directory for syncing; NTFS journals its entries itself.
     if (process.platform === "win32") return;

@@ -11,7 +11,7 @@ import { folderError, systemCode } from "./folder-errors.ts";
 import { type FolderFiles, syncDirs, systemFiles, writeFully } from "./folder-files.ts";
 import { checkKey } from "./object-key.ts";
 import type { ByteRange, ObjectInfo, ObjectStore } from "./object-store.ts";
-import { checkRange, checkSignal } from "./store-errors.ts";
+import { checkRange, checkSignal, objectExists } from "./store-errors.ts";
 
 export interface FolderStoreComponents {
   /** Default: the real file system. */
@@ -47,14 +47,14 @@ class FolderStore implements ObjectStore {
       try {
         await this.#write(unfinished, parts);
         checkSignal(signal, `storing object ${key}`);
-        await this.#files.link(unfinished, path);
+        await this.#link(unfinished, path, key);
         outcome = "unknown";
       } finally {
         await this.#files.remove(unfinished).catch(() => {});
       }
       await syncDirs(this.#files, dir, this.#dir);
     } catch (error) {
-      throw folderError(error, { doing: "storing object", path, key, outcome });
+      throw folderError(error, { doing: "storing object", path, outcome });
     }
   }
 
@@ -120,6 +120,15 @@ class FolderStore implements ObjectStore {
       await file.datasync();
     } finally {
       await file.close();
+    }
+  }
+
+  async #link(unfinished: string, path: string, key: string): Promise<void> {
+    try {
+      await this.#files.link(unfinished, path);
+    } catch (error) {
+      if (systemCode(error) === "EEXIST") throw objectExists(key);
+      throw error;
     }
   }
 
