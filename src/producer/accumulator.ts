@@ -22,6 +22,8 @@ export interface AccumulatorEvents {
   offer(partition: Partition): void;
   /** The topic must be looked up; `line.resume()` is called afterwards. */
   find(topic: TopicState, options: { readonly fresh: boolean }): void;
+  /** The topic was looked up long ago: it may have more partitions by now. Nothing waits for the answer. */
+  refresh(topic: TopicState): void;
   /** A batch has lingered at this moment (monotonic ms). */
   wakeAt(at: number): void;
   /** A batch or a waiting call meets its deadline at this moment. */
@@ -214,6 +216,7 @@ export class Accumulator {
       deadlineAt,
     });
     partition.open = batch;
+    if (arrival.startedAt >= partition.topic.refreshAt) this.#events.refresh(partition.topic);
     this.live.set(batch, partition);
     batch.charged = BATCH_HEADER_BYTES;
     this.#used += BATCH_HEADER_BYTES;

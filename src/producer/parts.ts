@@ -33,6 +33,7 @@ export function createProducerParts(
   const accumulator: Accumulator = new Accumulator(options, clock, instruments, {
     offer: (partition) => sender.offer(partition),
     find: (topic, how) => finder.find(topic, how),
+    refresh: (topic) => finder.refresh(topic),
     wakeAt: (at) => sender.wakeAt(at),
     deadlineAt: (at) => sender.deadlineAt(at),
   });

@@ -24,6 +24,9 @@ export interface FinderEvents {
   lost(topic: TopicState, error: StreamHouseError): void;
 }
 
+/** How long a topic's number of partitions is believed: as Kafka's metadata.max.age.ms. */
+const TOPIC_AGE_MS_MAX = 300_000;
+
 export class TopicFinder {
   readonly #components: FinderComponents;
   readonly #backoff: Backoff;
@@ -42,6 +45,21 @@ export class TopicFinder {
     void this.#find(topic, options.fresh);
   }
 
+  /** Looks in passing whether a known topic has more partitions. A failure changes nothing. */
+  refresh(topic: TopicState): void {
+    const { cluster, clock, ended } = this.#components;
+    const { known } = topic;
+    topic.refreshAt = clock.monotonic() + TOPIC_AGE_MS_MAX;
+    if (known === undefined) return;
+    cluster.topic(topic.name, { fresh: true, signal: ended }).then(
+      (found) => {
+        // Another id is for the agents' refusal to tell: what is on its way has the old one.
+        if (topic.known?.id === found.id && !ended.aborted) topic.learn(found, topic.sticky);
+      },
+      () => {},
+    );
+  }
+
   async #find(topic: TopicState, fresh: boolean): Promise<void> {
     const { cluster, clock, random, ended } = this.#components;
     for (let attempt = 1; !ended.aborted; attempt++) {
@@ -51,6 +69,7 @@ export class TopicFinder {
           signal: ended,
         });
         topic.learn(found, Math.floor(randomFraction(random) * found.partitions));
+        topic.refreshAt = clock.monotonic() + TOPIC_AGE_MS_MAX;
         topic.finding = false;
         this.#events.found(topic);
         return;

@@ -40,6 +40,8 @@ export class TopicState {
   pending = 0;
   /** A look-up is under way: nothing is placed or sent meanwhile. */
   finding = false;
+  /** When it is looked up again to see whether it has more partitions. Monotonic ms. */
+  refreshAt = 0;
   /** What the last look-up failed with; for the message when a deadline ends. */
   lastError: StreamHouseError | undefined = undefined;
   /** Calls that wait for the look-up. */

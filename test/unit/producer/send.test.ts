@@ -227,6 +227,25 @@ describe("send() of something that cannot be sent", () => {
   });
 });
 
+describe("a topic that grows", () => {
+  it("is looked up again every five minutes, and its new partitions are used", async () => {
+    const { cluster, clock, producer } = setUp();
+    const topic = cluster.addTopic("t", 1);
+    watch(producer.send({ topic: "t", key: "a", value: "x" }));
+    await clock.run(10);
+    cluster.topics.set("t", { ...topic, partitions: 50 });
+    watch(producer.send({ topic: "t", key: "a", value: "x" }));
+    await clock.run(300_000);
+    watch(producer.send({ topic: "t", key: "a", value: "x" }));
+    await clock.run(10);
+    const keys = ["a", "b", "c", "d", "e"];
+    const sends = keys.map((key) => watch(producer.send({ topic: "t", key, value: "x" })));
+    await clock.run(10);
+    assert.ok(new Set(sends.map((it) => resultOf(it).partition)).size > 1);
+    assert.equal(cluster.lookups, 2);
+  });
+});
+
 describe("an abort signal", () => {
   it("takes a record back that is still waiting here: it is never sent", async () => {
     const { cluster, clock, producer } = setUp();

@@ -1,21 +1,19 @@
 /** The producer over a real agent (stores in memory, in-process transport), which is stopped or killed and started again meanwhile. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { type Agent, createAgent } from "../../../src/agent/agent.ts";
 import { createCluster } from "../../../src/client/cluster.ts";
 import { createInProcessTransport } from "../../../src/client/in-process-transport.ts";
 import { StreamHouseError } from "../../../src/core/errors.ts";
+import { createUlid } from "../../../src/core/ids.ts";
 import { silentLogger } from "../../../src/core/logger.ts";
+import { decodeBatch, plainRecord } from "../../../src/format/batch-decoder.ts";
+import { createSqliteMetadata } from "../../../src/metadata/sqlite.ts";
 import { createProducer, type Producer } from "../../../src/producer/producer.ts";
 import type { AgentApi } from "../../../src/rpc/agent-api.ts";
+import { createMemoryStore } from "../../../src/storage/memory.ts";
+import { createObjectSink } from "../../../src/storage/object-sink.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
-import {
-  type BenchAgent,
-  createTopic,
-  memoryMetadata,
-  readAll,
-  startAgent,
-} from "../agent/bench-agent.ts";
-import { MemoryStore } from "../agent/memory-store.ts";
 import { seededRandom } from "./setup.ts";
 
 function away(outcome: "none" | "unknown"): StreamHouseError {
@@ -26,40 +24,80 @@ function away(outcome: "none" | "unknown"): StreamHouseError {
 /** One place where agents come and go; what they hold stays. */
 class Site {
   readonly clock = new ManualClock();
-  readonly #metadata = memoryMetadata(this.clock);
-  readonly #store = new MemoryStore();
-  #bench: BenchAgent | undefined;
+  readonly #metadata = createSqliteMetadata({ path: ":memory:", clock: this.clock });
+  readonly #store = createMemoryStore({ clock: this.clock });
+  #agent: Agent | undefined;
   #starts = 0;
   /** The way to whatever agent there is; answers of one that was killed are lost. */
   readonly api: AgentApi = new Proxy({} as AgentApi, {
     get: (_target, name: keyof AgentApi) => async (request: never, call: never) => {
-      const bench = this.#bench;
-      if (bench === undefined) throw away("none");
-      const answer: unknown = await bench.agent.api[name](request, call);
-      if (this.#bench !== bench) throw away("unknown");
+      const agent = this.#agent;
+      if (agent === undefined) throw away("none");
+      const answer: unknown = await agent.api[name](request, call);
+      if (this.#agent !== agent) throw away("unknown");
       return answer;
     },
   });
 
-  get bench(): BenchAgent {
-    assert.ok(this.#bench);
-    return this.#bench;
-  }
-
   async start(): Promise<void> {
     const random = seededRandom(100 + ++this.#starts);
     const [clock, metadata, store] = [this.clock, this.#metadata, this.#store];
-    this.#bench = await startAgent({ clock, metadata, store, random });
+    const runId = createUlid(clock.now(), random);
+    const sink = createObjectSink({ store, runId, clock });
+    const agent = createAgent(
+      { metadata, store, sink, clock, random, logger: silentLogger, telemetry: false },
+      { predecessorsDead: true, agentId: "a1", runId },
+    );
+    await clock.until(agent.start());
+    this.#agent = agent;
   }
 
   async stop(): Promise<void> {
-    await this.clock.until(this.bench.agent.stop());
-    this.#bench = undefined;
+    const agent = this.#agent;
+    assert.ok(agent);
+    await this.clock.until(agent.stop());
+    this.#agent = undefined;
   }
 
   /** Nothing that it answers is heard any more, though it may go on for a while. */
   kill(): void {
-    this.#bench = undefined;
+    this.#agent = undefined;
+  }
+
+  /** The new topic's id. */
+  async createTopic(name: string, partitions = 1): Promise<string> {
+    const answer = this.api.createTopic({ name, partitions, retentionMs: 0 }, {});
+    const { topic } = await this.clock.until(answer);
+    return topic?.topicId ?? "";
+  }
+
+  /** Every value of a partition, by offset. */
+  async read(topicId: string, partition = 0): Promise<string[]> {
+    const values: string[] = [];
+    for (;;) {
+      const offset = values.length;
+      const answer = this.api.fetch(
+        {
+          partitions: [{ topicId, partition, offset, maxBytes: 0 }],
+          maxWaitMs: 0,
+          minBytes: 1,
+          maxBytes: 0,
+          group: "",
+          memberId: "",
+          memberEpoch: 0,
+        },
+        {},
+      );
+      const { partitions } = await this.clock.until(answer);
+      for (const { records } of partitions[0]?.batches ?? []) {
+        const decoded = await decodeBatch(records, plainRecord, { fromOffset: values.length });
+        for (const it of decoded) {
+          assert.equal(it.offset, values.length, "offsets are contiguous");
+          values.push(new TextDecoder().decode(it.value ?? new Uint8Array()));
+        }
+      }
+      if (values.length === offset) return values;
+    }
   }
 
   producer(options = {}): Producer {
@@ -73,14 +111,14 @@ describe("a producer with an agent", () => {
   it("sends and gets offsets; what it was told is what is read", async () => {
     const site = new Site();
     await site.start();
-    const topicId = await createTopic(site.bench, "orders", { partitions: 2 });
+    const topicId = await site.createTopic("orders", 2);
     const producer = site.producer();
     const sends = Array.from({ length: 50 }, (_, i) =>
       producer.send({ topic: "orders", partition: i % 2, value: `${i}` }),
     );
     const results = await site.clock.until(Promise.all(sends));
     for (const partition of [0, 1]) {
-      const read = await readAll(site.bench, topicId, partition);
+      const read = await site.read(topicId, partition);
       results.forEach((it, i) => {
         if (it.partition === partition) assert.equal(read[it.offset ?? -1], `${i}`);
       });
@@ -95,13 +133,13 @@ describe("a producer with an agent", () => {
     it(`sends batches compressed with ${compression}`, async () => {
       const site = new Site();
       await site.start();
-      const topicId = await createTopic(site.bench, "t");
+      const topicId = await site.createTopic("t");
       const producer = site.producer({ compression, batchBytes: 1_000 });
       const records = Array.from({ length: 200 }, (_, i) => ({ value: `record ${i}` }));
       const sent = await site.clock.until(producer.sendBatch({ topic: "t", records }));
       assert.equal(sent.count, 200);
       assert.deepEqual(
-        await readAll(site.bench, topicId),
+        await site.read(topicId),
         records.map((it) => it.value),
       );
       await site.clock.until(producer.close());
@@ -112,7 +150,7 @@ describe("a producer with an agent", () => {
   it("is told the agent's reason when a record is refused", async () => {
     const site = new Site();
     await site.start();
-    await createTopic(site.bench, "t");
+    await site.createTopic("t");
     const producer = site.producer();
     const far = producer.send({ topic: "t", value: "x", timestamp: site.clock.now() + 10_000_000 });
     const near = producer.send({ topic: "nope", value: "x" });
@@ -126,14 +164,14 @@ describe("a producer with an agent", () => {
   it("writes to a topic that was deleted and made anew from its beginning", async () => {
     const site = new Site();
     await site.start();
-    await createTopic(site.bench, "t");
+    await site.createTopic("t");
     const producer = site.producer();
     await site.clock.until(producer.send({ topic: "t", value: "old" }));
-    await site.clock.until(site.bench.agent.api.deleteTopic({ name: "t" }, {}));
-    const topicId = await createTopic(site.bench, "t");
+    await site.clock.until(site.api.deleteTopic({ name: "t" }, {}));
+    const topicId = await site.createTopic("t");
     const sent = await site.clock.until(producer.send({ topic: "t", value: "new" }));
     assert.equal(sent.offset, 0);
-    assert.deepEqual(await readAll(site.bench, topicId), ["new"]);
+    assert.deepEqual(await site.read(topicId), ["new"]);
     await site.clock.until(producer.close());
     await site.stop();
   });
@@ -142,7 +180,7 @@ describe("a producer with an agent", () => {
     it(`loses nothing, doubles nothing and keeps order when the agent is ${way} and started again in the middle`, async () => {
       const site = new Site();
       await site.start();
-      const topicId = await createTopic(site.bench, "t", { partitions: 3 });
+      const topicId = await site.createTopic("t", 3);
       const producer = site.producer({ lingerMs: 1, batchBytes: 300 });
       const settled: Promise<unknown>[] = [];
       const told = [0, 1, 2].map(() => new Map<number, string>());
@@ -167,7 +205,7 @@ describe("a producer with an agent", () => {
       }
       await site.clock.until(Promise.all(settled));
       for (const partition of [0, 1, 2]) {
-        const read = await readAll(site.bench, topicId, partition);
+        const read = await site.read(topicId, partition);
         assert.deepEqual(read, expected[partition]);
         assert.deepEqual(
           read.map((_, offset) => told[partition]?.get(offset)),
