@@ -20,6 +20,10 @@ export const lagSpec: CommandSpec = {
 export async function runLag(args: Arguments, io: CliIo): Promise<number> {
   const group = groupName(args, args.positional(0), "GROUP");
   const description = await withHouse(args, io, (house) => house.admin.describeGroup(group));
+  if (description.lags.length === 0 && description.members.length === 0) {
+    io.stderr(`streamhouse: group ${group} has no members and has committed nothing`);
+    return 1;
+  }
   const lags = sorted(description.lags);
   const failed = lags.find((lag) => lag.error !== undefined);
   if (failed?.error !== undefined) throw failed.error;

@@ -91,8 +91,9 @@ function findCommand(argv: readonly string[]): Command {
   const family = commands.filter(({ spec }) => spec.name.startsWith(`${first} `));
   if (family.length === 0) throw new UsageError(`unknown command ${quote(first)}`, "");
   const verbs = family.map(({ spec }) => spec.name.slice(first.length + 1)).join(", ");
-  const given = second === undefined || second.startsWith("-") ? "no command" : quote(second);
-  throw new UsageError(`${first} ${given}: use one of ${verbs}`, "");
+  const given =
+    second === undefined || second.startsWith("-") ? "" : `, and ${quote(second)} is none`;
+  throw new UsageError(`${first} needs one of ${verbs}${given}`, "");
 }
 
 async function print(io: CliIo, text: string): Promise<number> {

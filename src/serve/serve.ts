@@ -103,7 +103,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
     token: options.token,
   });
   const http = options.http === false ? undefined : await openHttp(handler, options.http, teardown);
-  logger.info("agent serves", { grpc, http: http ?? "", data: options.data, runId });
+  if (http !== undefined) logger.info("HTTP endpoint listens", { url: http });
 
   const stop = async (): Promise<void> => {
     stopping = true;
