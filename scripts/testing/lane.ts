@@ -70,7 +70,7 @@ function run(program: string, args: readonly string[]): Promise<number> {
 }
 
 /**
- * Deno reports a suite as a case of its own, with its tests behind it as `suite > test`: counted only if it failed and none of
+ * Deno reports a suite as a case of its own, with its tests as `suite > test`: counted only if it failed and none of
  * its tests did (a hook). A run that crashed before its report was written, or that failed outside any test, is one failure.
  */
 function count(report: string, code: number): LaneResult {
@@ -82,9 +82,8 @@ function count(report: string, code: number): LaneResult {
   let failed = 0;
   let skipped = 0;
   cases.forEach((text, i) => {
-    const inside = names[i + 1]?.startsWith(`${names[i]} &gt; `) ?? false;
-    if (inside) {
-      const own = `${names[i]} &gt; `;
+    const own = `${names[i]} &gt; `;
+    if (names.some((name) => name.startsWith(own))) {
       const explained = names.some((name, at) => failing[at] && name.startsWith(own));
       if (failing[i] && !explained) failed += 1;
     } else if (failing[i]) failed += 1;
