@@ -41,6 +41,10 @@ export class Admin {
     const partitions = request.partitions === 0 ? 1 : request.partitions;
     checkPartitions(partitions);
     checkRetention(retentionMs);
+    if (this.#parts.topics.size >= limits.topicsMax) {
+      const full = `there are ${limits.topicsMax} topics, which is the limit: delete one first`;
+      throw invalid("INVALID_ARGUMENT", full, { field: "name" });
+    }
     const topic = await this.#parts.metadata.createTopic({ name, partitions, retentionMs });
     this.#parts.topics.put(topic);
     await this.#parts.assign();

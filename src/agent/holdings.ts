@@ -164,10 +164,8 @@ export class Holdings implements Iterable<Hold> {
 
   /** Those that another agent should hold: finish what was accepted, then let go. */
   #handOver(runId: string, wanted: readonly TopicPartition[]): void {
-    if (wanted.length >= this.#holds.size) {
-      const missing = this.#holds.size - wanted.length;
-      if (missing === 0 && wanted.every((it) => this.get(it.topicId, it.partition))) return;
-    }
+    const same = wanted.length === this.#holds.size;
+    if (same && wanted.every((it) => this.get(it.topicId, it.partition) !== undefined)) return;
     const keep = new Set(wanted.map((it) => partitionKey(it.topicId, it.partition)));
     for (const hold of this.#holds.values()) {
       if (keep.has(hold.key) || hold.phase !== "held") continue;

@@ -46,6 +46,10 @@ export class Topics {
     this.#onGone = listener;
   }
 
+  get size(): number {
+    return this.#byId.size;
+  }
+
   all(): Iterable<Topic> {
     return this.#byId.values();
   }

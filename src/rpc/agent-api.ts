@@ -61,6 +61,8 @@ export interface AgentApi {
   /**
    * Batches of one call are applied in order, and calls in the order in which they were made (over gRPC:
    * on a `ProduceChannel`). Rejects if the request as a whole was refused; a batch that failed later has `error` in its result.
+   * The batches' bytes are handed over: the agent writes offset and epoch into them and keeps them. It makes the
+   * `ProducerService.produce` span itself, from the call's trace context, whichever way the call came.
    */
   produce(request: ProduceRequest, call: CallContext): Promise<ProduceResponse>;
   fetch(request: FetchRequest, call: CallContext): Promise<FetchResponse>;
