@@ -11,6 +11,8 @@ const READY_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
 const LOG_CHARACTERS_MAX = 20_000;
 
+const isDeno = process.versions.deno !== undefined;
+
 export interface Child {
   /** The JSON line. */
   readonly ready: Readonly<Record<string, unknown>>;
@@ -48,9 +50,7 @@ export async function startChild(program: string, args: readonly string[]): Prom
 }
 
 function runtimeCommand(): [string, ...string[]] {
-  return process.versions.deno === undefined
-    ? [process.execPath]
-    : [process.execPath, "run", "-A", "--no-check"];
+  return isDeno ? [process.execPath, "run", "-A", "--no-check"] : [process.execPath];
 }
 
 async function readyLine(child: ChildProcess): Promise<Record<string, unknown>> {
@@ -77,5 +77,7 @@ async function stop(child: ChildProcess, program: string): Promise<void> {
   const [code, signal] = await exit;
   clearTimeout(timer);
   if (signal === "SIGKILL") process.stderr.write(`${program} had to be killed\n`);
-  else if (code !== 0) process.stderr.write(`${program} ended with ${code ?? signal}\n`);
+  // Deno's `exit` names the signal that was sent, whatever the program did with it.
+  else if (code !== 0 && !(isDeno && signal === "SIGTERM"))
+    process.stderr.write(`${program} ended with ${code ?? signal}\n`);
 }

@@ -24,8 +24,9 @@ server.add(rawService, {
   },
 });
 const port = await server.listen("127.0.0.1:0", serverCredentials());
-process.stdout.write(`${JSON.stringify({ event: "ready", grpc: `127.0.0.1:${port}` })}\n`);
 process.once("SIGTERM", () => {
   server.forceShutdown();
   gate.destroyConnections();
 });
+// Last: whoever waits for this line may send SIGTERM at once.
+process.stdout.write(`${JSON.stringify({ event: "ready", grpc: `127.0.0.1:${port}` })}\n`);
