@@ -56,9 +56,12 @@ export class FlushCommitter {
     return this.#outcomeOpen;
   }
 
-  async commit(flush: FlushCommit, limits: CommitLimits): Promise<CommitVerdict> {
+  /** Never rejects: whatever goes wrong must not leave the flushes behind it waiting for ever. */
+  async commit(flush: () => FlushCommit, limits: CommitLimits): Promise<CommitVerdict> {
     try {
-      return await this.#commit(flush, limits);
+      return await this.#commit(flush(), limits);
+    } catch (thrown) {
+      return { status: "unknown", error: asStreamHouseError(thrown, "committing a flush") };
     } finally {
       this.#outcomeOpen = false;
     }
