@@ -99,7 +99,9 @@ export class Child {
 
   /** Sends the signal and waits for the end. */
   async end(signal: NodeJS.Signals = "SIGTERM"): Promise<Finished> {
-    if (!this.#ended) this.process.kill(signal);
+    const { pid } = this.process;
+    // Not child.kill(): Deno then reports the signal as the end although the program exited by itself.
+    if (!this.#ended && pid !== undefined) process.kill(pid, signal);
     return this.finished();
   }
 
