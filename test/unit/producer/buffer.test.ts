@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { settle } from "../../../src/testing/manual-clock.ts";
+import { fault } from "./fake-agents.ts";
 import { errorOf, resultOf, setUp, watch } from "./setup.ts";
 
 describe("the buffer", () => {
@@ -73,6 +74,23 @@ describe("the buffer", () => {
     await clock.run(10);
     assert.equal(resultOf(there).offset, 0);
     assert.equal(lost.ending, undefined);
+  });
+
+  it("keeps the order of those in line while their topic is looked up again", async () => {
+    const { cluster, clock, producer } = setUp({ bufferBytes: 50 });
+    const topic = cluster.addTopic("t");
+    const found = Promise.withResolvers<void>();
+    cluster.onTopic = (_name, fresh) => (fresh ? found.promise : undefined);
+    cluster.agent.script = (_request, _call, nth) =>
+      nth === 1 ? { reject: fault("TOPIC_NOT_FOUND", "invalid") } : {};
+    watch(producer.send({ topic: "t", value: "first" }));
+    watch(producer.send({ topic: "t", value: "in line" }));
+    await clock.run(10);
+    assert.equal(cluster.agent.requests.length, 1);
+    watch(producer.send({ topic: "t", value: "after" }));
+    found.resolve();
+    await clock.run(100);
+    assert.deepEqual(cluster.log.values(topic.id, 0), ["first", "in line", "after"]);
   });
 
   it("keeps at most inFlight requests unanswered at an agent", async () => {
