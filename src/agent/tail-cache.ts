@@ -20,7 +20,8 @@ export interface CachedBatch {
 /** One partition's batches; contiguous, the oldest at `head`. */
 class Tail {
   readonly key: string;
-  batches: CachedBatch[] = [];
+  /** Empty before `head`, so that what was evicted is let go at once. */
+  batches: (CachedBatch | undefined)[] = [];
   head = 0;
   /** False once dropped: what the queue still knows of it is skipped. */
   live = true;
@@ -36,6 +37,7 @@ class Tail {
   shift(): CachedBatch | undefined {
     const batch = this.batches[this.head];
     if (batch === undefined) return undefined;
+    this.batches[this.head] = undefined;
     this.head++;
     if (this.head >= 64 && this.head * 2 >= this.batches.length) {
       this.batches = this.batches.slice(this.head);
@@ -99,7 +101,7 @@ export class TailCache {
       if (end > low && bytes + length > bytesMax) break;
       bytes += length;
     }
-    return tail.batches.slice(low, end);
+    return tail.batches.slice(low, end) as CachedBatch[];
   }
 
   drop(topicId: string, partition: number): void {
