@@ -1,10 +1,15 @@
 /** Accepted batches of all partitions that wait for the next flush, in order of arrival. Owned by the flusher. */
 import type { PendingBatch } from "./pending-batch.ts";
 
+/** Settled batches that may keep their places: sweeping them out one by one would cost more. */
+const STALE_MAX = 256;
+
 export class FlushBuffer {
-  /** May hold batches that were settled meanwhile; they are skipped. */
-  #batches: PendingBatch[] = [];
+  /** Empty before `#head`. May hold batches that were settled meanwhile; they are skipped. */
+  #batches: (PendingBatch | undefined)[] = [];
   #head = 0;
+  /** Settled batches that still have a place. */
+  #stale = 0;
   #bytes = 0;
   #count = 0;
 
@@ -48,7 +53,7 @@ export class FlushBuffer {
       if (taken.length > 0 && bytes + batch.bytes.length > bytesMax) break;
       taken.push(batch);
       bytes += batch.bytes.length;
-      this.#head++;
+      this.#leave();
     }
     this.#bytes -= bytes;
     this.#count -= taken.length;
@@ -60,15 +65,33 @@ export class FlushBuffer {
   remove(batch: PendingBatch): void {
     this.#bytes -= batch.bytes.length;
     this.#count--;
+    this.#stale++;
+    // While nothing can be flushed nothing is taken either: then this alone bounds the list.
+    if (this.#stale > STALE_MAX && this.#stale * 2 > this.#batches.length - this.#head) {
+      this.#batches = this.filter((it) => it !== batch);
+      this.#head = 0;
+      this.#stale = 0;
+    }
   }
 
   /** Those that still wait, for which the test holds. */
   filter(test: (batch: PendingBatch) => boolean): PendingBatch[] {
-    return this.#batches.slice(this.#head).filter((it) => !it.settled && test(it));
+    return this.#batches
+      .slice(this.#head)
+      .filter((it): it is PendingBatch => it !== undefined && !it.settled && test(it));
   }
 
   #skipSettled(): void {
-    while (this.#batches[this.#head]?.settled) this.#head++;
+    while (this.#batches[this.#head]?.settled) {
+      this.#stale--;
+      this.#leave();
+    }
+  }
+
+  /** The first one gives its place up, and is let go of at once. */
+  #leave(): void {
+    this.#batches[this.#head] = undefined;
+    this.#head++;
   }
 
   #compact(): void {
