@@ -79,15 +79,25 @@ export function sqliteError(
   }
 }
 
+/** `sqlite3_errstr` of the codes above: part of SQLite's interface for twenty years. */
+const TEXTS: readonly (readonly [text: string, code: number])[] = [
+  ["database is locked", BUSY],
+  ["database table is locked", LOCKED],
+  ["attempt to write a readonly database", READONLY],
+  ["disk I/O error", IOERR],
+  ["database disk image is malformed", CORRUPT],
+  ["database or disk is full", FULL],
+  ["unable to open database file", CANTOPEN],
+  ["file is not a database", NOTADB],
+];
+
 /**
- * Node, Bun and Deno give the extended code as `errcode`. Deno leaves it out where `exec()` or opening failed, so the
- * texts of the two codes that occur there are known too.
+ * Node, Bun and Deno give the extended code as `errcode`. Deno leaves it out where `exec()` or opening failed, and
+ * only the text is there to go by.
  */
 function primaryCode(error: unknown, text: string): number | undefined {
   if (typeof error === "object" && error !== null && "errcode" in error) {
     if (typeof error.errcode === "number") return error.errcode & 0xff;
   }
-  if (text.includes("database is locked")) return BUSY;
-  if (text.includes("unable to open database file")) return CANTOPEN;
-  return undefined;
+  return TEXTS.find(([known]) => text.includes(known))?.[1];
 }
