@@ -17,8 +17,9 @@ import type { Entry, EntryBatch, EntryTopic } from "./entry.ts";
 import type { Basis } from "./sequence.ts";
 import type { SendTrace } from "./tracing.ts";
 
-/** A batch's buffer has at least this size. */
-const BYTES_INITIAL = 4_096;
+/** A batch's buffer begins with the expected size within these bounds: a small one after a large one must not waste much. */
+const BYTES_INITIAL_MIN = 4_096;
+const BYTES_INITIAL_MAX = 262_144;
 
 /** `open` takes records · `closed` has all of them · `sealing` is being compressed · `sealed` has its bytes · `done` is settled. */
 export type BatchPhase = "open" | "closed" | "sealing" | "sealed" | "done";
@@ -84,7 +85,10 @@ export class ProducerBatch implements EntryBatch {
     this.builder = new RecordBatchBuilder({
       compression: settings.compression,
       bytesMax: settings.batchBytes,
-      bytesInitial: Math.max(settings.bytesExpected, BYTES_INITIAL),
+      bytesInitial: Math.min(
+        Math.max(settings.bytesExpected, BYTES_INITIAL_MIN),
+        BYTES_INITIAL_MAX,
+      ),
     });
     this.generation = settings.generation;
     this.startedAt = settings.startedAt;
