@@ -16,6 +16,7 @@ import type {
   PartitionData,
 } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import { toErrorDetail } from "../rpc/status.ts";
+import { AnswerRoom } from "./answer-room.ts";
 import { batchesFrom } from "./batch-walk.ts";
 import type { LogIndex } from "./log-index.ts";
 import type { PartitionLog } from "./partition-log.ts";
@@ -106,19 +107,22 @@ export class Fetcher {
   async #answer(request: FetchRequest, targets: readonly Target[]): Promise<FetchResponse> {
     const partitions: PartitionData[] = targets.map(emptyData);
     const bytesMax = Math.min(request.maxBytes || limits.requestBytesMax, limits.requestBytesMax);
+    const room = new AnswerRoom(partitions);
     let bytes = 0;
     const start = this.#turn++ % Math.max(1, targets.length);
     for (let i = 0; i < targets.length && (bytes < bytesMax || bytes === 0); i++) {
+      if (room.full) break;
       const at = (start + i) % targets.length;
       const { asked, log } = targets[at] as Target;
       const data = partitions[at] as PartitionData;
       if (log === undefined || asked.offset >= log.highWatermark) continue;
       const wanted = Math.min(bytesMax - bytes, asked.maxBytes || PARTITION_BYTES);
       try {
-        data.batches = await this.#read(log, asked.offset, wanted, bytes === 0);
+        data.batches = room.take(await this.#read(log, asked.offset, wanted, bytes === 0));
         for (const batch of data.batches) bytes += batch.records.length;
       } catch (thrown) {
         data.error = toErrorDetail(await this.#explain(thrown, log, asked));
+        room.takeError(data.error);
       }
       // Both may have moved while the store was read; the bounds must not be older than the batches.
       data.highWatermark = log.highWatermark;
