@@ -43,6 +43,7 @@ export function createProducerParts(
       for (const partition of topic.partitions) sender.offer(partition);
     },
     lost: (topic, error) => answers.topicLost(topic, error),
+    unwanted: (topic) => accumulator.forget(topic),
   });
   const { requestTimeoutMs } = options;
   const identity: ProducerIdentity = new ProducerIdentity(

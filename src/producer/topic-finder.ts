@@ -22,6 +22,8 @@ export interface FinderEvents {
   found(topic: TopicState): void;
   /** It cannot be found: everything for it fails. */
   lost(topic: TopicState, error: StreamHouseError): void;
+  /** Nobody waits for it any more, and it was never found: it need not be kept. */
+  unwanted(topic: TopicState): void;
 }
 
 /** How long a topic's number of partitions is believed: as Kafka's metadata.max.age.ms. */
@@ -89,5 +91,6 @@ export class TopicFinder {
       }
     }
     topic.finding = false;
+    if (topic.known === undefined && !ended.aborted) this.#events.unwanted(topic);
   }
 }
