@@ -1,14 +1,16 @@
 /**
- * The partitions that this consumer reads now, a cursor for each. Takes over what the session says: finds where to begin, tells
- * the application, lets go of what is gone. It does not fetch.
+ * The partitions that this consumer reads now, a cursor for each. Takes over what the session says: lets go of what is gone (after
+ * the record in hand), finds where to begin in what is new, tells the application. It does not fetch. Called by
+ * `consumer-rooms.ts`.
  */
-import { StreamHouseError } from "../core/errors.ts";
-import { partitionKey } from "../core/topic.ts";
+import { invalid } from "../core/errors.ts";
+import { partitionKey, type Topic } from "../core/topic.ts";
 import type { AssignedPartition } from "../rpc/gen/streamhouse/v1/group.ts";
-import type { CallComponents } from "./calls.ts";
+import type { CallComponents, Persistence } from "./calls.ts";
 import { Cursor } from "./cursor.ts";
 import type { ConsumerInstruments } from "./instruments.ts";
 import type { AssignmentListeners } from "./listeners.ts";
+import { Notifier } from "./notifier.ts";
 import { type Beginning, startOffsets } from "./offsets.ts";
 import type { PartitionRef, ResolvedConsumerOptions } from "./options.ts";
 
@@ -19,26 +21,29 @@ export interface AssignmentEvents {
   changed(): void;
 }
 
+export interface AssignmentComponents extends CallComponents {
+  readonly instruments: ConsumerInstruments;
+  readonly listeners: AssignmentListeners;
+}
+
 export class Assignment {
-  readonly #parts: CallComponents;
+  /** Told when the application finished something, which a revocation may be waiting for. */
+  readonly finished: Notifier = new Notifier();
+  readonly #parts: AssignmentComponents;
   readonly #options: ResolvedConsumerOptions;
-  readonly #instruments: ConsumerInstruments;
-  readonly #listeners: AssignmentListeners;
   readonly #events: AssignmentEvents;
   readonly #cursors = new Map<string, Cursor>();
+  /** Rises when the membership ends: what was under way then must not go on. */
+  #era = 0;
+  #lost: Promise<void> = Promise.resolve();
 
   constructor(
-    parts: CallComponents & {
-      readonly instruments: ConsumerInstruments;
-      readonly listeners: AssignmentListeners;
-    },
+    parts: AssignmentComponents,
     options: ResolvedConsumerOptions,
     events: AssignmentEvents,
   ) {
     this.#parts = parts;
     this.#options = options;
-    this.#instruments = parts.instruments;
-    this.#listeners = parts.listeners;
     this.#events = events;
   }
 
@@ -65,31 +70,67 @@ export class Assignment {
   cursor(topic: string, partition: number): Cursor {
     const found = this.find(topic, partition);
     if (found !== undefined) return found;
-    throw new StreamHouseError({
-      code: "INVALID_ARGUMENT",
-      kind: "invalid",
-      field: "partition",
-      message: `${topic}/${partition} is not assigned to this consumer now: see assignment()`,
-    });
+    throw invalid(
+      "INVALID_ARGUMENT",
+      `${topic}/${partition} is not assigned to this consumer now: see assignment(), and act in onAssigned`,
+      { field: "partition" },
+    );
   }
 
-  /** Makes this the assignment. What could not be begun is left out and found missing at the next call. */
-  async take(partitions: readonly Beginning[]): Promise<void> {
+  /**
+   * Makes this the assignment; answers whether partitions were let go for it. One call at a time.
+   * @throws StreamHouseError if the agents could not tell where to begin: call again
+   */
+  async take(partitions: readonly Beginning[], persistence: Persistence = {}): Promise<boolean> {
+    const era = this.#era;
+    await this.#lost;
     const wanted = new Map(partitions.map((it) => [partitionKey(it.topicId, it.partition), it]));
     const gone = [...this.#cursors.values()].filter((it) => !wanted.has(it.key));
     if (gone.length > 0) await this.#revoke(gone);
+    if (era !== this.#era) return false;
     const fresh = [...wanted].filter(([key]) => !this.#cursors.has(key)).map(([, it]) => it);
-    if (fresh.length > 0) await this.#begin(fresh);
+    if (fresh.length > 0) await this.#begin(fresh, era, persistence);
+    return gone.length > 0;
   }
 
-  /** The membership is over: another member may have these partitions already, so nothing is committed. */
-  async lose(): Promise<void> {
-    await this.#drop([...this.#cursors.values()], true);
+  /** By manual assignment: the partition was of a topic that is gone, and this topic has its name now. */
+  async replace(cursor: Cursor, topic: Topic): Promise<void> {
+    const era = this.#era;
+    await this.#drop([cursor], true);
+    const beginning = { topicId: topic.id, topic: topic.name, partition: cursor.partition };
+    await this.#begin([beginning], era, { patienceMs: this.#options.requestTimeoutMs });
+  }
+
+  /** The membership is over: another member may have these partitions already, so nothing is waited for or committed. */
+  lose(): void {
+    this.#era++;
+    this.#lost = Promise.all([this.#lost, this.#drop([...this.#cursors.values()], true)]).then(
+      () => {},
+    );
+    this.finished.notify();
+  }
+
+  /** The consumer closes: nothing is waited for any more, nothing new begins. */
+  stop(): void {
+    this.#era++;
+    this.finished.notify();
   }
 
   async #revoke(gone: readonly Cursor[]): Promise<void> {
+    const { clock } = this.#parts;
+    const era = this.#era;
+    const until = clock.monotonic() + this.#options.rebalanceTimeoutMs;
+    for (const cursor of gone) cursor.held = true;
+    // Fetches of them end, and a reader in the middle of a batch turns to other partitions.
+    this.#events.changed();
+    for (;;) {
+      const left = until - clock.monotonic();
+      if (era !== this.#era) return;
+      if (left <= 0 || !gone.some((it) => it.inHand)) break;
+      await this.finished.wait(clock, left);
+    }
     await this.#events.beforeRevoke(gone);
-    await this.#drop(gone, false);
+    if (era === this.#era) await this.#drop(gone, false);
   }
 
   async #drop(gone: readonly Cursor[], lost: boolean): Promise<void> {
@@ -100,24 +141,26 @@ export class Assignment {
       this.#cursors.delete(cursor.key);
     }
     this.#events.changed();
-    await this.#listeners.revoked(gone.map(named), { lost });
+    await this.#parts.listeners.revoked(gone.map(named), { lost });
   }
 
-  async #begin(fresh: readonly Beginning[]): Promise<void> {
-    const starts = await startOffsets(this.#parts, this.#options, fresh);
+  async #begin(fresh: readonly Beginning[], era: number, persistence: Persistence): Promise<void> {
+    const starts = await startOffsets(this.#parts, this.#options, fresh, persistence);
+    if (era !== this.#era) return;
     const begun: Cursor[] = [];
     for (const { topicId, topic, partition } of fresh) {
       const start = starts.get(partitionKey(topicId, partition));
       if (start === undefined) continue;
-      const cells = this.#instruments.partition(topic, partition);
+      const cells = this.#parts.instruments.partition(topic, partition);
       const cursor = new Cursor({ topicId, topic, partition, ...start, cells });
       if (start.committed >= 0) cells.setCommitted(start.committed);
-      cells.currentOffset.set(cursor.position);
+      // Told before the first fetch, so that a seek there costs nothing.
+      cursor.held = true;
       this.#cursors.set(cursor.key, cursor);
       begun.push(cursor);
     }
-    // Told before the first fetch, so that a seek there costs nothing.
-    await this.#listeners.assigned(begun.map(named));
+    await this.#parts.listeners.assigned(begun.map(named));
+    for (const cursor of begun) cursor.held = false;
     this.#events.changed();
   }
 }

@@ -1,4 +1,7 @@
-/** Calls to any agent with a deadline each, tried again with jittered pauses while that can help. Used by every room of the wing. */
+/**
+ * Calls to any agent, with a deadline each, tried again with jittered pauses while that can help. Used by every room of the
+ * wing but the fetch loop, which asks particular agents.
+ */
 import type { Cluster } from "../client/cluster.ts";
 import type { AgentConnection } from "../client/transport.ts";
 import { type Clock, sleep } from "../core/clock.ts";
@@ -11,12 +14,14 @@ export interface CallComponents {
   readonly cluster: Cluster;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** Deadline of each call, ms. */
+  readonly requestTimeoutMs: number;
+  /** A request is about to be sent again because of this. Only counts. */
+  readonly onRetry: (error: StreamHouseError) => void;
 }
 
-/** Time limit of one call, ms. */
-export const CALL_TIMEOUT_MS = 10_000;
-
-const BACKOFF = { baseMs: 100, maxMs: 1_000 };
+/** Pauses between tries, of calls and of fetches. */
+export const BACKOFF = { baseMs: 100, maxMs: 1_000 } as const;
 
 export interface Persistence {
   readonly signal?: AbortSignal | undefined;
@@ -28,24 +33,48 @@ export interface Persistence {
  * Asks any agent. Only for calls that may be applied twice without harm: they are tried again after an unknown outcome too.
  * @throws StreamHouseError the last error
  */
-export async function askAny<T>(
+export function askAny<T>(
   parts: CallComponents,
   ask: (connection: AgentConnection, call: CallContext) => Promise<T>,
   persistence: Persistence = {},
 ): Promise<T> {
-  const { cluster, clock, random } = parts;
+  const { cluster, requestTimeoutMs } = parts;
+  const { signal } = persistence;
+  return persist(
+    parts,
+    async () => {
+      try {
+        return await ask(await cluster.any(signal), { signal, timeoutMs: requestTimeoutMs });
+      } catch (error) {
+        // About the agent that `any()` answered: the next question goes elsewhere.
+        cluster.note("", -1, error);
+        throw error;
+      }
+    },
+    persistence,
+  );
+}
+
+/** Runs `attempt` until it succeeds, fails for good, or patience is over. @throws StreamHouseError the last error */
+export async function persist<T>(
+  parts: CallComponents,
+  attempt: () => Promise<T>,
+  persistence: Persistence,
+): Promise<T> {
+  const { clock, random, onRetry } = parts;
   const { signal, patienceMs = 0 } = persistence;
   const until = clock.monotonic() + patienceMs;
-  for (let attempt = 1; ; attempt++) {
+  for (let tries = 1; ; tries++) {
     try {
-      const connection = await cluster.any(signal);
-      return await ask(connection, { signal, timeoutMs: CALL_TIMEOUT_MS });
+      return await attempt();
     } catch (thrown) {
       const error = asStreamHouseError(thrown, "a consumer's call");
-      cluster.note("", -1, error);
-      const pause = Math.max(backoffMs(BACKOFF, attempt, random), error.retryAfterMs ?? 0);
+      const pause = Math.max(backoffMs(BACKOFF, tries, random), error.retryAfterMs ?? 0);
       if (!error.retriable || clock.monotonic() + pause > until || signal?.aborted) throw error;
-      await sleep(clock, pause, signal);
+      onRetry(error);
+      await sleep(clock, pause, signal).catch(() => {
+        throw error;
+      });
     }
   }
 }

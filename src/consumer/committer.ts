@@ -1,31 +1,37 @@
 /**
- * Commits offsets, one request at a time, so that an older commit never overtakes a newer one. Only what changed is sent. Called by
- * the consumer: for `commit()`, by the auto-commit timer, before partitions are let go, and at the end.
+ * Commits offsets, one request at a time, so that an older commit never overtakes a newer one. Only what changed is sent, and never
+ * an offset below the last commit unless a seek went back. Called by `consumer-rooms.ts`: for `commit()`, by the auto-commit timer,
+ * before partitions are let go, and at the end.
  */
 import type { Timer } from "../core/clock.ts";
 import { asStreamHouseError, invalid, type StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { endSpan, startSettleSpan } from "../telemetry/spans.ts";
+import { addSpanEvent, endSpan, startSettleSpan } from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
-import { askAny, type CallComponents, isFenced } from "./calls.ts";
-import type { Cursor } from "./cursor.ts";
+import { askAny, type CallComponents, isFenced, type Persistence } from "./calls.ts";
+import { type Cursor, takenAway } from "./cursor.ts";
 import type { Identity } from "./group-session.ts";
 
 export interface CommitterComponents extends CallComponents {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly group: string | undefined;
+  /** Undefined without membership. */
   readonly identity: () => Identity | undefined;
   readonly onFenced: () => void;
+  /** Aborts when closing has taken long enough. */
+  readonly limit: AbortSignal;
 }
 
 export interface CommitPoint {
   readonly cursor: Cursor;
+  /** That of the next record to read. */
   readonly offset: number;
 }
 
-/** A commit is tried again for this long, ms. */
-const PATIENCE_MS = 30_000;
+interface BoundPoint extends CommitPoint {
+  readonly generation: number;
+}
 
 export class Committer {
   readonly #parts: CommitterComponents;
@@ -37,45 +43,33 @@ export class Committer {
   }
 
   /**
-   * Commits these offsets after the commits that are under way; resolves when the agent has stored them.
-   * @throws StreamHouseError `GROUP_FENCED` or `UNKNOWN_MEMBER` if the partitions are not this member's any more, `INVALID_ARGUMENT`
-   * without a group
+   * Commits these offsets after the commits that are under way; resolves when the agent has stored them. A point whose partition was
+   * seeked meanwhile is void.
+   * @throws StreamHouseError `GROUP_FENCED` or `UNKNOWN_MEMBER` if a partition is not this member's any more (the others are committed
+   * all the same), `INVALID_ARGUMENT` without a group
    */
-  commit(points: readonly CommitPoint[], patienceMs: number = PATIENCE_MS): Promise<void> {
-    if (this.#parts.group === undefined) {
-      return Promise.reject(
-        invalid("INVALID_ARGUMENT", "nothing can be committed without a group: name one", {
-          field: "group",
-        }),
-      );
+  commit(points: readonly CommitPoint[], persistence: Persistence = {}): Promise<void> {
+    const { group } = this.#parts;
+    if (group === undefined) {
+      const message = "nothing can be committed without a group: give the consumer one";
+      return Promise.reject(invalid("INVALID_ARGUMENT", message, { field: "group" }));
     }
-    const group = this.#parts.group;
-    // Generations as of now: after a seek or a revocation the point is void.
     const bound = points.map((it) => ({ ...it, generation: it.cursor.generation }));
-    const done = this.#last.then(() => {
-      const changed = bound.filter(
-        ({ cursor, offset, generation }) =>
-          offset !== cursor.committed && generation === cursor.generation && !cursor.revoked,
-      );
-      return changed.length === 0 ? undefined : this.#send(group, changed, patienceMs);
-    });
+    const done = this.#last.then(() => this.#commitNow(group, bound, persistence));
     this.#last = done.catch(() => {});
     return done;
   }
 
   /** Commits what `points` answers, again and again. A failure is logged: the next one includes it. */
   startAuto(intervalMs: number, points: () => readonly CommitPoint[]): void {
-    this.#timer = this.#parts.clock.schedule(
-      intervalMs,
-      () => {
-        void this.commit(points(), 0)
-          .catch((thrown: unknown) => this.#logFailure(thrown))
-          .then(() => {
-            if (this.#timer !== undefined) this.startAuto(intervalMs, points);
-          });
-      },
-      { background: true },
-    );
+    const tick = () => {
+      this.commit(points())
+        .catch((thrown: unknown) => this.#logFailure(thrown))
+        .then(() => {
+          if (this.#timer !== undefined) this.startAuto(intervalMs, points);
+        });
+    };
+    this.#timer = this.#parts.clock.schedule(intervalMs, tick, { background: true });
   }
 
   /** Ends the timer; resolves when no commit is under way. */
@@ -85,9 +79,52 @@ export class Committer {
     await this.#last;
   }
 
-  async #send(group: string, points: readonly CommitPoint[], patienceMs: number): Promise<void> {
+  async #commitNow(
+    group: string,
+    points: readonly BoundPoint[],
+    persistence: Persistence,
+  ): Promise<void> {
+    const lost = points.find(({ cursor }) => cursor.revoked);
+    const due = points.filter(
+      ({ cursor, offset, generation }) =>
+        !cursor.revoked &&
+        cursor.placed &&
+        generation === cursor.generation &&
+        offset !== cursor.committed &&
+        offset >= cursor.commitFloor,
+    );
+    if (due.length > 0) await this.#store(group, due, persistence);
+    if (lost !== undefined) throw takenAway(lost.cursor);
+  }
+
+  /** All or nothing is stored by one request: a topic that was deleted must not keep the others from it. */
+  async #store(
+    group: string,
+    points: readonly BoundPoint[],
+    persistence: Persistence,
+  ): Promise<void> {
+    try {
+      await this.#send(group, points, persistence);
+    } catch (thrown) {
+      const error = asStreamHouseError(thrown, "a commit");
+      const byTopic = Map.groupBy(points, ({ cursor }) => cursor.topicId);
+      if (error.code !== "TOPIC_NOT_FOUND" || byTopic.size < 2) throw error;
+      let failure: unknown;
+      for (const some of byTopic.values()) {
+        await this.#send(group, some, persistence).catch((again: unknown) => {
+          failure ??= again;
+        });
+      }
+      if (failure !== undefined) throw failure;
+    }
+  }
+
+  async #send(
+    group: string,
+    points: readonly BoundPoint[],
+    persistence: Persistence,
+  ): Promise<void> {
     const { telemetry, identity, onFenced } = this.#parts;
-    const { memberId, memberEpoch } = identity() ?? { memberId: "", memberEpoch: 0 };
     const offsets = points.map(({ cursor, offset }) => ({
       topicId: cursor.topicId,
       partition: cursor.partition,
@@ -95,27 +132,39 @@ export class Committer {
       metadata: "",
     }));
     const span = startSettleSpan(telemetry, group, { partition_count: offsets.length });
+    const onRetry = (error: StreamHouseError) => {
+      this.#parts.onRetry(error);
+      addSpanEvent(span, "retry", { "error.type": error.code });
+    };
     try {
       await askAny(
-        this.#parts,
-        ({ api }, call) => api.commitOffsets({ group, memberId, memberEpoch, offsets }, call),
-        { patienceMs },
+        { ...this.#parts, onRetry },
+        ({ api }, call) => {
+          const { memberId, memberEpoch } = identity() ?? { memberId: "", memberEpoch: 0 };
+          return api.commitOffsets({ group, memberId, memberEpoch, offsets }, call);
+        },
+        { signal: this.#parts.limit, ...persistence },
       );
     } catch (thrown) {
-      const error: StreamHouseError = asStreamHouseError(thrown, "a commit");
+      const error = asStreamHouseError(thrown, "a commit");
+      if (isFenced(error)) {
+        addSpanEvent(span, "fenced");
+        onFenced();
+      }
       endSpan(span, error);
-      if (isFenced(error)) onFenced();
       throw error;
     }
     endSpan(span);
-    for (const { cursor, offset } of points) {
+    for (const { cursor, offset, generation } of points) {
       cursor.committed = offset;
+      // A seek during the request has lowered the floor for good reason.
+      if (generation === cursor.generation) cursor.commitFloor = offset;
       cursor.cells.setCommitted(offset);
     }
   }
 
   #logFailure(thrown: unknown): void {
-    const error = asStreamHouseError(thrown, "an auto-commit");
-    this.#parts.logger.warn("an auto-commit failed", { error: error.message });
+    const { message } = asStreamHouseError(thrown, "an auto-commit");
+    this.#parts.logger.warn("an auto-commit failed; the next one includes it", { error: message });
   }
 }

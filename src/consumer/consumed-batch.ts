@@ -1,8 +1,7 @@
-/** `for await (const batch of consumer.batches())`: the records of one partition that were appended together. */
+/** What `for await (const batch of consumer.batches())` gives: records of one partition that were produced together. */
 import type { ConsumerRecord } from "../core/record.ts";
 import type { Delivery } from "./delivery.ts";
 import type { PartitionRef } from "./options.ts";
-import type { IterationStart } from "./record-iterator.ts";
 
 /** One batch as it was produced, from the consumer's position on. It is finished when the next one is asked for. */
 export interface ConsumedBatch extends Iterable<ConsumerRecord>, PartitionRef {
@@ -14,41 +13,29 @@ export interface ConsumedBatch extends Iterable<ConsumerRecord>, PartitionRef {
   /** The same records as iterating over the batch. */
   readonly records: readonly ConsumerRecord[];
   /**
-   * Commits `lastOffset + 1`, and with it everything before. Does nothing if the group has already committed beyond.
+   * Commits `lastOffset + 1`, and with it everything before. Does nothing if the group has already committed beyond, or if
+   * the partition was seeked meanwhile.
    * @throws StreamHouseError `GROUP_FENCED` if the partition was taken away, and as `Consumer.commit`
    */
   commit(): Promise<void>;
 }
 
-/** Called by the consumer. `commit` commits up to where the delivery's partition was given out. */
-export async function* iterateBatches(
-  start: IterationStart,
+/** All that is left of a delivery. `commit` stores an offset of the delivery's partition. */
+export function takeBatch(
+  delivery: Delivery,
   commit: (delivery: Delivery) => Promise<void>,
-): AsyncGenerator<ConsumedBatch, undefined, undefined> {
-  const { reader, signal } = start;
-  const release = reader.begin("batches()");
-  try {
-    await start.ready();
-    for (;;) {
-      reader.finish();
-      const delivery = await reader.next(Number.POSITIVE_INFINITY, signal);
-      if (delivery === undefined) return undefined;
-      const records = delivery.take(Number.POSITIVE_INFINITY);
-      const first = records[0] as ConsumerRecord;
-      delivery.count();
-      yield {
-        topic: first.topic,
-        partition: first.partition,
-        firstOffset: first.offset,
-        lastOffset: delivery.nextOffset - 1,
-        count: records.length,
-        appendTimestamp: first.appendTimestamp,
-        records,
-        commit: () => commit(delivery),
-        [Symbol.iterator]: () => records[Symbol.iterator](),
-      };
-    }
-  } finally {
-    release();
-  }
+): ConsumedBatch {
+  const records = delivery.take(Number.POSITIVE_INFINITY);
+  const { topic, partition, offset, appendTimestamp } = records[0] as ConsumerRecord;
+  return {
+    topic,
+    partition,
+    firstOffset: offset,
+    lastOffset: delivery.nextOffset - 1,
+    count: records.length,
+    appendTimestamp,
+    records,
+    commit: () => commit(delivery),
+    [Symbol.iterator]: () => records[Symbol.iterator](),
+  };
 }

@@ -1,28 +1,33 @@
 /**
  * The rooms of one consumer, joined: session, assignment, fetch loop, reader, committer, lag. Started by the first read, ended once by
- * `close`. Only the consumer holds it.
+ * `close`. It decides nothing that one of its rooms could decide. Only the consumer holds it.
  */
 import type { ClientContext } from "../client/client-context.ts";
 import { asStreamHouseError, closed, invalid, type StreamHouseError } from "../core/errors.ts";
 import { createUuid } from "../core/ids.ts";
 import type { ConsumerRecord } from "../core/record.ts";
 import { checkPartition, partitionKey } from "../core/topic.ts";
-import { endSpan, startProcessSpan, startReceiveSpan, withSpan } from "../telemetry/spans.ts";
+import { endSpan, startReceiveSpan } from "../telemetry/spans.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
 import { Assignment } from "./assignment.ts";
+import { type CallComponents, type Persistence, persist } from "./calls.ts";
 import { type CommitPoint, Committer } from "./committer.ts";
-import { type ConsumedBatch, iterateBatches } from "./consumed-batch.ts";
-import type { Cursor } from "./cursor.ts";
+import { type ConsumedBatch, takeBatch } from "./consumed-batch.ts";
+import { type Cursor, takenAway } from "./cursor.ts";
+import type { Delivery } from "./delivery.ts";
 import { FetchLoop } from "./fetch-loop.ts";
 import { FetchedQueue } from "./fetched.ts";
 import { GroupSession } from "./group-session.ts";
 import { ConsumerInstruments } from "./instruments.ts";
 import { type Lag, LagMonitor } from "./lag.ts";
 import { AssignmentListeners } from "./listeners.ts";
-import { committedOffsets, EARLIEST, LATEST, listOffsets } from "./offsets.ts";
+import { type Beginning, committedOffsets, listOffsets } from "./offsets.ts";
 import type { PartitionRef, ResolvedConsumerOptions } from "./options.ts";
+import { processRecord } from "./processing.ts";
+import { ReadIterator } from "./read-iterator.ts";
 import { Reader } from "./reader.ts";
-import { RecordIterator } from "./record-iterator.ts";
+import { Readiness } from "./readiness.ts";
+import { Refusals } from "./refusals.ts";
 
 export class ConsumerRooms {
   readonly group: string | undefined;
@@ -31,6 +36,7 @@ export class ConsumerRooms {
   readonly listeners: AssignmentListeners;
   readonly #context: ClientContext;
   readonly #options: ResolvedConsumerOptions;
+  readonly #calls: CallComponents;
   readonly #telemetry: Telemetry;
   readonly #instruments: ConsumerInstruments;
   readonly #queue = new FetchedQueue();
@@ -39,75 +45,97 @@ export class ConsumerRooms {
   readonly #reader: Reader;
   readonly #committer: Committer;
   readonly #lag: LagMonitor;
+  readonly #readiness: Readiness;
   readonly #forgetCollect: () => void;
-  #started: Promise<void> | undefined;
+  /** Aborts when closing begins. */
+  readonly #ending = new AbortController();
+  /** Aborts when closing has taken long enough. */
+  readonly #limit = new AbortController();
   #closing: Promise<void> | undefined;
 
   constructor(context: ClientContext, options: ResolvedConsumerOptions) {
+    const { cluster, clock, random, logger } = context;
+    const { group, requestTimeoutMs } = options;
     this.#context = context;
     this.#options = options;
-    this.#telemetry = createTelemetry(context.telemetry, { name: "consumer" });
-    const { group } = options;
-    const instruments = new ConsumerInstruments(this.#telemetry.metrics, group);
-    this.#instruments = instruments;
-    const { cluster, clock, random, logger } = context;
-    const calls = { cluster, clock, random };
-    const identity = () => this.#session?.identity;
-    const onFenced = () => this.#session?.poke();
     this.group = group;
     this.memberId = createUuid(random);
-    const listeners = new AssignmentListeners((error) => this.#reader.fail(error));
-    this.listeners = listeners;
+    this.#telemetry = createTelemetry(context.telemetry, { name: "consumer" });
+    const telemetry = this.#telemetry;
+    const instruments = new ConsumerInstruments(telemetry.metrics, group);
+    this.#instruments = instruments;
+    const onRetry = (error: StreamHouseError) => instruments.retry(error.code);
+    this.#calls = { cluster, clock, random, requestTimeoutMs, onRetry };
+    const calls = this.#calls;
+    const queue = this.#queue;
+    const fail = (error: unknown) => this.#reader.fail(error);
+    this.listeners = new AssignmentListeners(fail);
+    const { listeners } = this;
     this.assignment = new Assignment({ ...calls, instruments, listeners }, options, {
-      beforeRevoke: (cursors) => this.#commitLast(cursors),
-      changed: () => this.#loop.poke(),
+      beforeRevoke: (cursors) => this.#commitLast(cursors, options.sessionTimeoutMs),
+      changed: () => this.#changed(),
     });
-    const cursors = () => this.assignment.cursors;
-    if (options.assign === undefined && group !== undefined) {
-      const { topics, sessionTimeoutMs } = options;
-      this.#session = new GroupSession(
-        { ...calls, logger, clientId: options.clientId ?? context.clientId },
-        { group, memberId: this.memberId, topics, sessionTimeoutMs },
-        {
-          assigned: (partitions) => this.assignment.take(partitions),
-          lost: () => this.assignment.lose(),
-          owned: () => this.assignment.owned(),
-        },
-      );
-    }
-    this.#loop = new FetchLoop(
-      {
-        ...calls,
-        logger,
-        queue: this.#queue,
-        cursors,
-        identity,
-        onRefused: (cursor, error) => void this.#refused(cursor, error),
-        onFenced,
-      },
-      options,
-    );
-    const onTaken = () => this.#loop.wake();
-    this.#reader = new Reader({ queue: this.#queue, clock, cursors, onTaken }, options);
-    this.#committer = new Committer({
+    const { assignment } = this;
+    const cursors = () => assignment.cursors;
+    this.#session = options.assign === undefined ? this.#createSession(group ?? "") : undefined;
+    const session = this.#session;
+    const identity = () => session?.identity;
+    const onFenced = () => session?.poke();
+    const refusals = new Refusals({
       ...calls,
       logger,
-      telemetry: this.#telemetry,
-      group,
-      identity,
-      onFenced,
+      queue,
+      offsetReset: options.offsetReset,
+      signal: this.#ending.signal,
+      onMoved: () => this.#loop.wake(),
+      askGroup: session && (() => session.poke()),
+      replace: (cursor, topic) => assignment.replace(cursor, topic),
+      fail,
     });
+    const onRefused = (cursor: Cursor, error: StreamHouseError) =>
+      void refusals.handle(cursor, error);
+    const shared = { ...calls, logger, identity, onFenced };
+    this.#loop = new FetchLoop({ ...shared, queue, cursors, onRefused }, options);
+    const onTaken = () => this.#loop.wake();
+    const onFinished = () => assignment.finished.notify();
+    this.#reader = new Reader({ queue, clock, cursors, onTaken, onFinished }, options);
+    this.#committer = new Committer({ ...shared, telemetry, group, limit: this.#limit.signal });
     this.#lag = new LagMonitor({ ...calls, instruments, group, cursors });
-    this.#forgetCollect = this.#telemetry.metrics.onCollect(() => this.#collect());
+    this.#readiness = new Readiness({ clock, listeners, start: () => this.#start(), fail });
+    this.#forgetCollect = telemetry.metrics.onCollect(() => this.#collect());
   }
 
-  records(signal: AbortSignal | undefined): AsyncIterableIterator<ConsumerRecord, undefined> {
-    return new RecordIterator({ reader: this.#reader, ready: () => this.#ready(), signal });
+  #createSession(group: string): GroupSession {
+    const { clientId = this.#context.clientId, topics, sessionTimeoutMs } = this.#options;
+    const { memberId, assignment } = this;
+    return new GroupSession(
+      { ...this.#calls, logger: this.#context.logger, clientId },
+      { group, memberId, topics, sessionTimeoutMs },
+      {
+        assigned: (partitions) => assignment.take(partitions, this.#patience()),
+        lost: () => assignment.lose(),
+        owned: () => assignment.owned(),
+        failed: (error) => this.#reader.fail(error),
+      },
+    );
   }
 
-  batches(signal: AbortSignal | undefined): AsyncIterableIterator<ConsumedBatch, undefined> {
-    const start = { reader: this.#reader, ready: () => this.#ready(), signal };
-    return iterateBatches(start, ({ cursor, nextOffset }) => this.#commit([[cursor, nextOffset]]));
+  records(signal: AbortSignal | undefined): ReadIterator<ConsumerRecord> {
+    return this.#iterate("for await", signal, (delivery) => delivery.next());
+  }
+
+  batches(signal: AbortSignal | undefined): ReadIterator<ConsumedBatch> {
+    const commit = (delivery: Delivery) => this.#commitBatch(delivery);
+    return this.#iterate("batches()", signal, (delivery) => takeBatch(delivery, commit));
+  }
+
+  #iterate<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    give: (delivery: Delivery) => T,
+  ): ReadIterator<T> {
+    const ready = (ended: AbortSignal) => this.#ready(ended);
+    return new ReadIterator({ what, reader: this.#reader, ready, give, signal });
   }
 
   async poll(timeoutMs: number, signal: AbortSignal | undefined): Promise<ConsumerRecord[]> {
@@ -118,11 +146,9 @@ export class ConsumerRooms {
     const topic = topics.length === 1 ? topics[0] : undefined;
     const span = startReceiveSpan(this.#telemetry, { timeoutMs, group, topic });
     try {
-      await this.#ready();
-      this.#reader.finish();
-      const delivery = await this.#reader.next(began + timeoutMs, signal);
-      const records = [...(delivery?.take(maxPollRecords) ?? [])];
-      delivery?.count();
+      const until = began + timeoutMs;
+      const ready = await this.#readiness.by(until, signal);
+      const records = ready ? await this.#reader.collect(maxPollRecords, until, signal) : [];
       span?.setAttribute("record_count", records.length);
       endSpan(span);
       return records;
@@ -136,76 +162,73 @@ export class ConsumerRooms {
   }
 
   async commit(offsets?: readonly (PartitionRef & { readonly offset: number })[]): Promise<void> {
-    const points: (readonly [Cursor, number])[] =
-      offsets === undefined
-        ? [...this.assignment.cursors].map((cursor) => [cursor, cursor.position])
-        : offsets.map((it) => {
-            const cursor = this.assignment.cursor(it.topic, it.partition);
-            checkRead(cursor, it.offset);
-            return [cursor, it.offset];
-          });
-    await this.#commit(points);
+    if (offsets !== undefined) {
+      return this.#commit(
+        offsets.map(({ topic, partition, offset }) => {
+          const cursor = this.assignment.cursor(topic, partition);
+          checkRead(cursor, offset);
+          return { cursor, offset };
+        }),
+      );
+    }
+    const lost = this.#reader.lostInHand;
+    const cursors = [...this.assignment.cursors];
+    await this.#commit(cursors.map((cursor) => ({ cursor, offset: cursor.position })));
+    if (lost !== undefined) throw takenAway(lost);
+  }
+
+  async #commitBatch(delivery: Delivery): Promise<void> {
+    const { cursor, nextOffset } = delivery;
+    if (delivery.valid || cursor.revoked) await this.#commit([{ cursor, offset: nextOffset }]);
+  }
+
+  async #commit(points: readonly CommitPoint[]): Promise<void> {
+    if (this.#closing !== undefined) throw closed("this consumer");
+    await this.#committer.commit(points, this.#patience());
+    for (const { cursor, offset } of points) {
+      if (cursor.revoked || offset > cursor.position) continue;
+      cursor.finished = Math.max(cursor.finished, offset);
+    }
+    this.assignment.finished.notify();
   }
 
   process<T>(record: ConsumerRecord, fn: (record: ConsumerRecord) => T | Promise<T>): Promise<T> {
-    const span = startProcessSpan(this.#telemetry, {
-      topic: record.topic,
-      partition: record.partition,
-      offset: record.offset,
-      group: this.#options.group,
-      headers: record.headers,
-    });
-    return withSpan(span, async () => {
-      try {
-        const result = await fn(record);
-        endSpan(span);
-        return result;
-      } catch (error) {
-        endSpan(span, error);
-        throw error;
-      }
-    });
+    return processRecord(this.#telemetry, this.group, record, fn);
   }
 
   async committed(topic: string, partition: number): Promise<number | undefined> {
-    const { group } = this.#options;
-    if (group === undefined) return undefined;
-    const { id } = await this.#context.cluster.topic(topic);
-    const asked = [{ topicId: id, partition }];
-    const found = await committedOffsets(this.#context, group, asked);
-    return found.get(partitionKey(id, partition));
+    if (this.group === undefined) return undefined;
+    const found = await this.#context.cluster.topic(topic);
+    checkPartition(found, partition);
+    const asked = { topicId: found.id, partition };
+    const offsets = await committedOffsets(this.#calls, this.group, [asked], this.#patience());
+    return offsets.get(partitionKey(found.id, partition));
   }
 
   seek(targets: readonly (readonly [Cursor, number])[]): void {
-    for (const [cursor, offset] of targets) {
-      cursor.seek(offset);
-      cursor.cells.currentOffset.set(offset);
-    }
-    this.#loop.poke();
-    this.#queue.wake();
+    for (const [cursor, offset] of targets) cursor.seek(offset);
+    this.#changed();
   }
 
-  async seekTo(
-    where: number | "earliest" | "latest",
-    partitions: readonly PartitionRef[] | undefined,
-  ): Promise<void> {
+  async seekTo(time: number, partitions: readonly PartitionRef[] | undefined): Promise<void> {
     await this.#ready();
-    const time = where === "earliest" ? EARLIEST : where === "latest" ? LATEST : where;
     const cursors = this.#chosen(partitions);
     if (cursors.length === 0) return;
-    const offsets = await listOffsets(this.#context, cursors, time);
-    this.seek(
-      cursors.flatMap((cursor) => {
-        const offset = offsets.get(cursor.key);
-        return offset === undefined || cursor.revoked ? [] : [[cursor, offset] as const];
-      }),
-    );
+    const offsets = await listOffsets(this.#calls, cursors, time, this.#patience());
+    const targets = cursors.map((it) => [it, offsets.get(it.key) ?? it.position] as const);
+    this.seek(targets.filter(([cursor]) => !cursor.revoked));
   }
 
-  setPaused(partitions: readonly PartitionRef[] | undefined, paused: boolean): void {
-    for (const cursor of this.#chosen(partitions)) cursor.paused = paused;
-    this.#loop.poke();
-    this.#queue.wake();
+  pause(partitions: readonly PartitionRef[] | undefined): void {
+    for (const cursor of this.#chosen(partitions)) {
+      if (!cursor.paused) cursor.pause(this.#reader.nextOffset(cursor));
+    }
+    this.#changed();
+  }
+
+  resume(partitions: readonly PartitionRef[] | undefined): void {
+    for (const cursor of this.#chosen(partitions)) cursor.paused = false;
+    this.#changed();
   }
 
   #chosen(partitions: readonly PartitionRef[] | undefined): Cursor[] {
@@ -214,8 +237,18 @@ export class ConsumerRooms {
   }
 
   async lag(topic: string, partition: number): Promise<Lag> {
+    const cursor = this.assignment.find(topic, partition);
+    if (cursor !== undefined) return (await this.#lag.of([cursor]))[0] as Lag;
+    const found = await this.#context.cluster.topic(topic);
+    checkPartition(found, partition);
+    return this.#lag.elsewhere({ topicId: found.id, partition });
+  }
+
+  async lags(): Promise<readonly (PartitionRef & Lag)[]> {
     await this.#ready();
-    return this.#lag.of(this.assignment.cursor(topic, partition));
+    const cursors = [...this.assignment.cursors];
+    const lags = await this.#lag.of(cursors);
+    return cursors.map(({ topic, partition }, i) => ({ topic, partition, ...(lags[i] as Lag) }));
   }
 
   close(): Promise<void> {
@@ -224,60 +257,64 @@ export class ConsumerRooms {
   }
 
   async #close(): Promise<void> {
+    const { clock } = this.#context;
+    const { closeTimeoutMs } = this.#options;
+    const timer = clock.schedule(closeTimeoutMs, () => this.#limit.abort());
+    const last = { signal: this.#limit.signal, patienceMs: closeTimeoutMs };
+    this.#ending.abort();
     this.#reader.close();
-    await this.#started?.catch(() => {});
+    this.assignment.stop();
+    await this.#readiness.ended();
+    await this.#session?.stop();
     await Promise.all([this.#loop.stop(), this.#lag.stop(), this.#committer.stop()]);
-    await this.#commitLast([...this.assignment.cursors]);
-    await this.#session?.leave();
-    await this.#committer.stop();
+    await this.#commitLast([...this.assignment.cursors], closeTimeoutMs);
+    await this.#session?.leave(last);
+    timer.cancel();
+    this.#reader.count();
     this.#forgetCollect();
     for (const cursor of this.assignment.cursors) cursor.cells.release();
     this.#queue.clear();
     this.#telemetry.close();
   }
 
-  /** Joined, and fetching. A failure is told, and tried again by the next read. */
-  #ready(): Promise<void> {
-    if (this.#closing !== undefined) return Promise.reject(closed("this consumer"));
-    if (this.#started === undefined) {
-      const started = this.#start();
-      this.#started = started;
-      started.catch(() => {
-        if (this.#started === started) this.#started = undefined;
-      });
-    }
-    return this.#started;
+  async #ready(signal?: AbortSignal): Promise<void> {
+    if (this.#closing !== undefined) throw closed("this consumer");
+    await this.#readiness.by(Number.POSITIVE_INFINITY, signal);
   }
 
+  /** Joins, and begins to fetch. */
   async #start(): Promise<void> {
-    const { cluster } = this.#context;
     const { assign, autoCommit, autoCommitIntervalMs, lagIntervalMs, topics } = this.#options;
-    if (assign !== undefined) {
-      const partitions = [];
-      for (const { topic: name, partition, offset } of assign) {
-        const topic = await cluster.topic(name);
-        checkPartition(topic, partition);
-        partitions.push({ topicId: topic.id, topic: name, partition, offset });
-      }
-      await this.assignment.take(partitions);
+    const patience = { signal: this.#ending.signal, patienceMs: this.#options.connectTimeoutMs };
+    const find = (name: string) =>
+      persist(this.#calls, () => this.#context.cluster.topic(name), patience);
+    if (assign === undefined) {
+      // A group would only assign nothing for a topic that does not exist: say so instead.
+      for (const name of topics) await find(name);
+      await this.#session?.start(patience);
     } else {
-      // Metadata would only assign nothing for a topic that does not exist: say so instead.
-      for (const name of topics) await cluster.topic(name);
-      await this.#session?.start();
+      const beginnings: Beginning[] = [];
+      for (const { topic: name, partition, offset } of assign) {
+        const topic = await find(name);
+        checkPartition(topic, partition);
+        beginnings.push({ topicId: topic.id, topic: name, partition, offset });
+      }
+      await this.assignment.take(beginnings, patience);
     }
+    if (this.#ending.signal.aborted) return;
     this.#loop.start();
     if (autoCommit) this.#committer.startAuto(autoCommitIntervalMs, () => this.#finished());
     if (this.#telemetry.enabled) this.#lag.start(lagIntervalMs);
   }
 
-  async #commit(points: readonly (readonly [Cursor, number])[]): Promise<void> {
-    if (this.#closing !== undefined) throw closed("this consumer");
-    await this.#committer.commit(points.map(([cursor, offset]) => ({ cursor, offset })));
-    for (const [cursor, offset] of points) {
-      if (!cursor.revoked && offset <= cursor.position) {
-        cursor.finished = Math.max(cursor.finished, offset);
-      }
-    }
+  /** For what the application waits for while the consumer runs. */
+  #patience(): Persistence {
+    return { signal: this.#ending.signal, patienceMs: this.#options.requestTimeoutMs };
+  }
+
+  #changed(): void {
+    this.#queue.prune();
+    this.#loop.poke();
   }
 
   #finished(): readonly CommitPoint[] {
@@ -285,44 +322,16 @@ export class ConsumerRooms {
   }
 
   /** What is finished of these partitions, if anything is to be committed by itself. Never throws. */
-  async #commitLast(cursors: readonly Cursor[]): Promise<void> {
+  async #commitLast(cursors: readonly Cursor[], patienceMs: number): Promise<void> {
     if (!this.#options.autoCommit || cursors.length === 0) return;
     const points = cursors.map((cursor) => ({ cursor, offset: cursor.finished }));
     try {
-      await this.#committer.commit(points, this.#options.closeTimeoutMs);
+      await this.#committer.commit(points, { patienceMs });
     } catch (thrown) {
       const { message } = asStreamHouseError(thrown, "a last commit");
       this.#context.logger.warn("a last commit failed: records will be given out again", {
         error: message,
       });
-    }
-  }
-
-  /** An agent will not read this partition where we are: reset if that is the rule, otherwise the reader is told. */
-  async #refused(cursor: Cursor, error: StreamHouseError): Promise<void> {
-    const { offsetReset } = this.#options;
-    if (error.code === "TOPIC_NOT_FOUND" && this.#session !== undefined) {
-      // Deleted: the next heartbeat takes it away, or brings the new topic of that name.
-      this.#session.poke();
-      return;
-    }
-    if (error.code !== "OFFSET_OUT_OF_RANGE" || offsetReset === "error") return;
-    const { generation } = cursor;
-    try {
-      const time = offsetReset === "latest" ? LATEST : EARLIEST;
-      const patience = { patienceMs: 30_000 };
-      const offsets = await listOffsets(this.#context, [cursor], time, patience);
-      const offset = offsets.get(cursor.key);
-      if (offset === undefined || cursor.generation !== generation) return;
-      this.#context.logger.warn("reading goes on elsewhere: the offset is out of range", {
-        partition: `${cursor.topic}/${cursor.partition}`,
-        from: cursor.fetchOffset,
-        to: offset,
-      });
-      this.seek([[cursor, offset]]);
-    } catch (thrown) {
-      cursor.failure = asStreamHouseError(thrown, "resetting an offset");
-      this.#queue.wake();
     }
   }
 
@@ -336,7 +345,7 @@ function checkRead(cursor: Cursor, offset: number): void {
   if (Number.isSafeInteger(offset) && offset >= 0 && offset <= cursor.position) return;
   throw invalid(
     "INVALID_ARGUMENT",
-    `commit of offset ${offset} in ${cursor.topic}/${cursor.partition}: records up to ${cursor.position} were handed out; ` +
+    `commit of offset ${offset} in ${cursor.name}: records up to ${cursor.position} were handed out; ` +
       "commit that or less",
     { field: "offset" },
   );

@@ -8,6 +8,7 @@ import type { ConsumerRecord } from "../core/record.ts";
 import type { ConsumedBatch } from "./consumed-batch.ts";
 import { ConsumerRooms } from "./consumer-rooms.ts";
 import type { AssignedListener, RevokedListener } from "./listeners.ts";
+import { EARLIEST, LATEST } from "./offsets.ts";
 import { type ConsumerOptions, type PartitionRef, resolveConsumerOptions } from "./options.ts";
 
 /** Ends a wait or an iteration early: it rejects with `ABORTED`. */
@@ -156,11 +157,11 @@ class OpenConsumer implements Consumer {
   }
 
   pause(partitions?: readonly PartitionRef[]): void {
-    this.#rooms.setPaused(partitions, true);
+    this.#rooms.pause(partitions);
   }
 
   resume(partitions?: readonly PartitionRef[]): void {
-    this.#rooms.setPaused(partitions, false);
+    this.#rooms.resume(partitions);
   }
 
   paused(): readonly PartitionRef[] {
@@ -179,11 +180,11 @@ class OpenConsumer implements Consumer {
   }
 
   seekToBeginning(partitions?: readonly PartitionRef[]): Promise<void> {
-    return this.#rooms.seekTo("earliest", partitions);
+    return this.#rooms.seekTo(EARLIEST, partitions);
   }
 
   seekToEnd(partitions?: readonly PartitionRef[]): Promise<void> {
-    return this.#rooms.seekTo("latest", partitions);
+    return this.#rooms.seekTo(LATEST, partitions);
   }
 
   seekToTimestamp(timestampMs: number, partitions?: readonly PartitionRef[]): Promise<void> {
@@ -218,10 +219,8 @@ class OpenConsumer implements Consumer {
     return this.#rooms.lag(topic, partition);
   }
 
-  async lags(): Promise<readonly PartitionLagEntry[]> {
-    return Promise.all(
-      this.assignment().map(async (it) => ({ ...it, ...(await this.lag(it.topic, it.partition)) })),
-    );
+  lags(): Promise<readonly PartitionLagEntry[]> {
+    return this.#rooms.lags();
   }
 
   close(): Promise<void> {

@@ -1,19 +1,17 @@
 /**
  * How far a consumer is in one partition: what it fetches next, what it handed out, what the application finished, what is
- * committed. Numbers only; moved by the fetch loop, the reading side and the committer.
+ * committed. Numbers only, no I/O; moved by the fetch loop, the reading side, the assignment and the committer.
  */
 import type { AgentConnection } from "../client/transport.ts";
-import type { StreamHouseError } from "../core/errors.ts";
+import { StreamHouseError } from "../core/errors.ts";
 import { partitionKey } from "../core/topic.ts";
 import type { PartitionCells } from "./instruments.ts";
+import type { Start } from "./offsets.ts";
 
-export interface CursorInit {
+export interface CursorInit extends Start {
   readonly topicId: string;
   readonly topic: string;
   readonly partition: number;
-  readonly offset: number;
-  /** -1 if the group has committed nothing here. */
-  readonly committed: number;
   readonly cells: PartitionCells;
 }
 
@@ -23,8 +21,10 @@ export class Cursor {
   readonly partition: number;
   readonly key: string;
   readonly cells: PartitionCells;
-  /** Rises with every seek and with revocation: what was fetched under an older one is dropped. */
+  /** Rises with every seek and with revocation: what was given out under an older one can no longer be finished. */
   generation = 0;
+  /** Rises with those, with pauses and with failures: what was fetched under an older one is dropped. */
+  fetchGeneration = 0;
   /** Next offset to ask an agent for. */
   fetchOffset: number;
   /** Offset after the last record that the application was given. */
@@ -33,15 +33,25 @@ export class Cursor {
   finished: number;
   /** Last committed offset; -1 for none. */
   committed: number;
-  highWatermark = -1;
-  logStart = -1;
+  /** Commits below it are late ones, and dropped: it rises with every commit, and falls only by a seek. */
+  commitFloor: number;
+  /** False until it is known where to begin (`offsetReset: "error"`): nothing is to be committed then. */
+  placed: boolean;
+  /** Not handed out and not fetched until `resume`. */
   paused = false;
+  /** Nothing of it is given out or fetched: listeners are being told of it, or only its record in hand is waited for. */
+  held = false;
   revoked = false;
-  /** Why nothing more is fetched until a seek. */
+  /** An agent refused to go on here; somebody is finding out what follows from it. */
+  halted = false;
+  /** Why nothing more comes until a seek. */
   failure: StreamHouseError | undefined;
-  /** The agent to fetch from, believed for a while. */
+  /** The agent to fetch from, believed for a while (both by the monotonic clock). */
   connection: AgentConnection | undefined;
   connectionUntil = 0;
+  /** Not fetched before this moment, after failures. */
+  notBefore = 0;
+  failures = 0;
 
   constructor(init: CursorInit) {
     this.topicId = init.topicId;
@@ -52,32 +62,76 @@ export class Cursor {
     this.position = init.offset;
     this.finished = init.offset;
     this.committed = init.committed;
+    // A start that was asked for below the committed offset is a seek back.
+    this.commitFloor = Math.min(init.offset, Math.max(init.committed, 0));
+    this.failure = init.failure;
+    this.placed = init.failure === undefined;
     this.cells = init.cells;
   }
 
+  /** `topic/partition`, for messages. */
+  get name(): string {
+    return `${this.topic}/${this.partition}`;
+  }
+
+  get deliverable(): boolean {
+    return !this.paused && !this.held && !this.revoked;
+  }
+
   get fetchable(): boolean {
-    return !this.paused && !this.revoked && this.failure === undefined;
+    return this.deliverable && !this.halted && this.failure === undefined;
+  }
+
+  /** The application was given something of it that it has not finished. */
+  get inHand(): boolean {
+    return this.position > this.finished;
   }
 
   /** Everything fetched is dropped; the next record given out is the one at `offset`, and a commit commits it. */
   seek(offset: number): void {
     this.generation++;
+    this.fetchGeneration++;
     this.fetchOffset = offset;
     this.position = offset;
     this.finished = offset;
+    this.commitFloor = Math.min(this.commitFloor, offset);
     this.failure = undefined;
+    this.halted = false;
+    this.placed = true;
+    this.notBefore = 0;
+  }
+
+  /** What was fetched from `fetchOffset` on is dropped: kept, it would take the room of other partitions. */
+  pause(fetchOffset: number): void {
+    this.paused = true;
+    this.fetchGeneration++;
+    this.fetchOffset = fetchOffset;
+    this.halted = false;
   }
 
   /** Nothing more is given out or committed for it. */
   revoke(): void {
     this.generation++;
+    this.fetchGeneration++;
     this.revoked = true;
   }
 
-  /** Stops at `offset` with an error, until a seek. */
+  /** What was fetched from `offset` on is dropped, and nothing more comes until a seek. */
   fail(offset: number, error: StreamHouseError): void {
-    this.generation++;
+    this.fetchGeneration++;
     this.fetchOffset = offset;
     this.failure = error;
+    this.halted = false;
   }
+}
+
+/** What a commit of a partition that was taken away answers. */
+export function takenAway(cursor: Cursor): StreamHouseError {
+  return new StreamHouseError({
+    code: "GROUP_FENCED",
+    kind: "fenced",
+    message:
+      `${cursor.name} is no longer assigned to this consumer: nothing was committed there, and what ` +
+      "was not committed before will be given out again",
+  });
 }

@@ -1,6 +1,6 @@
 /**
- * What the application is being given: decoded records of one batch at a time, and the account of how far it is. A record is
- * finished when the application asks for what comes after it. Used by `poll`, the record iterator and the batch iterator.
+ * What the application is being given: the decoded records of one batch, and the account of how far it is. A record is finished
+ * when the application asks for what comes after it. Used by the reader, `poll` and the iterators.
  */
 import type { ConsumerRecord } from "../core/record.ts";
 import type { Cursor } from "./cursor.ts";
@@ -8,21 +8,22 @@ import type { Fetched } from "./fetched.ts";
 
 export class Delivery {
   readonly cursor: Cursor;
+  /** What was left of the batch at the consumer's position: never empty, offsets without gaps. */
   readonly records: readonly ConsumerRecord[];
   readonly nextOffset: number;
   readonly #generation: number;
   readonly #bytes: number;
   /** Records given out. */
   #given = 0;
-  /** Records counted in the metrics. */
+  /** Records counted in the metrics: each once, however often it is given out. */
   #counted = 0;
 
   constructor(fetched: Fetched, records: readonly ConsumerRecord[]) {
     this.cursor = fetched.cursor;
     this.records = records;
     this.nextOffset = fetched.nextOffset;
-    this.#generation = fetched.generation;
-    this.#bytes = Math.round((fetched.bytes.length * records.length) / fetched.header.recordCount);
+    this.#generation = fetched.cursor.generation;
+    this.#bytes = (fetched.bytes.length * records.length) / fetched.header.recordCount;
   }
 
   /** False once the partition was revoked or seeked: what is left must not be given out. */
@@ -32,10 +33,6 @@ export class Delivery {
 
   get exhausted(): boolean {
     return this.#given >= this.records.length;
-  }
-
-  get given(): number {
-    return this.#given;
   }
 
   /** The next record. The caller has asked whether there is one. */
@@ -54,33 +51,31 @@ export class Delivery {
     return from === 0 && this.exhausted ? this.records : this.records.slice(from, this.#given);
   }
 
-  /** Gives the last record back: it was not finished, and will be given out again. */
-  putBackLast(): void {
-    if (!this.valid || this.#given === 0) return;
-    this.#given--;
-    const record = this.records[this.#given] as ConsumerRecord;
-    if (this.cursor.finished <= record.offset) this.cursor.position = record.offset;
-    else this.#given++;
-  }
-
   /** Everything given out is finished. */
   finish(): void {
-    if (!this.valid) return;
-    this.cursor.finished = this.exhausted ? this.nextOffset : this.cursor.position;
-    if (this.exhausted) this.cursor.position = this.nextOffset;
+    if (this.valid) this.cursor.finished = this.cursor.position;
   }
 
-  /** Brings the counters up to what was given out; each record counts once, however often it is given out. */
+  /** What was given out and is not finished will be given out again. */
+  putBack(): void {
+    const first = this.records[0];
+    if (!this.valid || first === undefined) return;
+    const { cursor } = this;
+    this.#given = Math.min(this.#given, Math.max(0, cursor.finished - first.offset));
+    cursor.position = Math.max(cursor.finished, first.offset);
+  }
+
+  /** Brings the counters up to what was given out. */
   count(): void {
     const fresh = this.#given - this.#counted;
     if (fresh <= 0) return;
-    const { recordsConsumed, bytesConsumed, currentOffset } = this.cursor.cells;
+    const { recordsConsumed, bytesConsumed } = this.cursor.cells;
     recordsConsumed.add(fresh);
     bytesConsumed.add(this.#share(this.#given) - this.#share(this.#counted));
-    if (!this.cursor.revoked) currentOffset.set(this.cursor.position);
     this.#counted = this.#given;
   }
 
+  /** Bytes of the first `records`: shares that add up to the batch. */
   #share(records: number): number {
     return Math.round((this.#bytes * records) / this.records.length);
   }

@@ -1,46 +1,45 @@
 /**
- * Keeps the queue of fetched batches filled: one long poll at a time to each agent, for all of its partitions, while the
- * queue has room. An answer for a partition that was seeked or revoked meanwhile is dropped. Outages are waited out.
+ * Keeps the queue of fetched batches filled: one long poll at a time to each agent, for all of its partitions, while the queue
+ * has room. An answer for a partition that was seeked or revoked meanwhile is dropped. Outages are waited out; what waiting
+ * does not cure is handed to `onRefused`. Called by `consumer-rooms.ts`.
  */
-import type { Cluster } from "../client/cluster.ts";
 import type { AgentConnection } from "../client/transport.ts";
-import { type Clock, sleep } from "../core/clock.ts";
+import type { Timer } from "../core/clock.ts";
 import { asStreamHouseError, type StreamHouseError } from "../core/errors.ts";
-import type { RandomBytes } from "../core/ids.ts";
 import { limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
 import { backoffMs } from "../core/retry.ts";
-import type { PartitionData } from "../rpc/gen/streamhouse/v1/consumer.ts";
+import type { FetchRequest, PartitionData } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
-import { CALL_TIMEOUT_MS, isFenced } from "./calls.ts";
+import { BACKOFF, type CallComponents, isFenced } from "./calls.ts";
 import type { Cursor } from "./cursor.ts";
 import type { FetchedQueue } from "./fetched.ts";
 import type { Identity } from "./group-session.ts";
 import type { ResolvedConsumerOptions } from "./options.ts";
 
-export interface FetchLoopComponents {
-  readonly cluster: Cluster;
-  readonly clock: Clock;
-  readonly random: RandomBytes;
+export interface FetchLoopComponents extends CallComponents {
   readonly logger: Logger;
   readonly queue: FetchedQueue;
   readonly cursors: () => Iterable<Cursor>;
   /** Undefined without membership. */
   readonly identity: () => Identity | undefined;
-  /** The agent refused to read the partition there; the loop leaves it alone until a seek. */
+  /** The partition cannot be read as asked. It is halted: a seek, a failure or its end must follow. */
   readonly onRefused: (cursor: Cursor, error: StreamHouseError) => void;
   /** The group refused this member. */
   readonly onFenced: () => void;
 }
 
-const BACKOFF = { baseMs: 100, maxMs: 1_000 };
 /** How long a partition's lease holder is believed without asking the cluster again. */
 const CONNECTION_MS = 30_000;
 
 /** One fetch under way. */
 interface Fetch {
   readonly abort: AbortController;
+  /** With the generation that the answer is for. */
   readonly cursors: ReadonlyMap<Cursor, number>;
+  /** Bytes that the answer may bring. */
+  readonly reserved: number;
+  done: Promise<void>;
 }
 
 export class FetchLoop {
@@ -48,10 +47,12 @@ export class FetchLoop {
   readonly #options: ResolvedConsumerOptions;
   readonly #stop = new AbortController();
   readonly #fetches = new Map<AgentConnection, Fetch>();
-  #running: Promise<void> | undefined;
-  #wake: () => void = () => {};
-  #woken = false;
-  #failures = 0;
+  readonly #locating = new Map<Cursor, Promise<void>>();
+  #started = false;
+  #planned = false;
+  #timer: Timer | undefined;
+  /** Which agent is asked first, so that the others get their turn when there is little room. */
+  #turn = 0;
 
   constructor(parts: FetchLoopComponents, options: ResolvedConsumerOptions) {
     this.#parts = parts;
@@ -59,138 +60,163 @@ export class FetchLoop {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#started = true;
+    this.wake();
   }
 
-  /** Partitions came, went, were seeked, paused or resumed: fetches that do not fit any more end now. */
+  /** Partitions came, went, were seeked or resumed: fetches that do not fit any more end now. */
   poke(): void {
-    for (const fetch of this.#fetches.values()) {
-      const stale = [...fetch.cursors].some(
-        ([cursor, generation]) => !cursor.fetchable || cursor.generation !== generation,
+    const now = this.#parts.clock.monotonic();
+    const missing = [...this.#parts.cursors()].filter((it) => this.#isDue(it, now));
+    for (const [connection, { abort, cursors }] of this.#fetches) {
+      const stale = [...cursors].some(
+        ([cursor, generation]) => cursor.fetchGeneration !== generation,
       );
-      const missing = [...this.#parts.cursors()].some(
-        (it) => it.fetchable && !this.#isFetching(it),
-      );
-      if (stale || missing) fetch.abort.abort();
+      if (stale || missing.some((it) => it.connection === connection)) abort.abort();
     }
-    this.#signal();
+    this.wake();
   }
 
+  /** There is room in the queue, or something else to do: looked at in a moment, once for many calls. */
+  wake(): void {
+    if (this.#planned || !this.#started || this.#stop.signal.aborted) return;
+    this.#planned = true;
+    queueMicrotask(() => {
+      this.#planned = false;
+      if (!this.#stop.signal.aborted) this.#plan();
+    });
+  }
+
+  /** Resolves when nothing is under way any more. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    for (const fetch of this.#fetches.values()) fetch.abort.abort();
-    this.#signal();
-    await this.#running;
+    this.#timer?.cancel();
+    for (const { abort } of this.#fetches.values()) abort.abort();
+    await Promise.all([...this.#fetches.values()].map((it) => it.done));
+    await Promise.all(this.#locating.values());
   }
 
-  #isFetching(cursor: Cursor): boolean {
-    for (const fetch of this.#fetches.values()) if (fetch.cursors.has(cursor)) return true;
-    return false;
-  }
-
-  /** The queue has room again. */
-  wake(): void {
-    this.#signal();
-  }
-
-  #signal(): void {
-    this.#woken = true;
-    this.#wake();
-  }
-
-  async #run(): Promise<void> {
-    const { queue } = this.#parts;
-    const forget = queue.onChange(() => this.#signal());
-    const under = new Set<Promise<void>>();
-    while (!this.#stop.signal.aborted) {
-      this.#woken = false;
-      if (queue.bytes < this.#options.prefetchBytes) {
-        for (const [connection, cursors] of await this.#plan()) {
-          if (this.#fetches.has(connection) || this.#stop.signal.aborted) continue;
-          const task = this.#fetch(connection, cursors).finally(() => {
-            under.delete(task);
-            this.#signal();
-          });
-          under.add(task);
-        }
-      }
-      if (!this.#woken) await new Promise<void>((resolve) => (this.#wake = resolve));
+  #isDue(cursor: Cursor, now: number): boolean {
+    if (!cursor.fetchable || cursor.notBefore > now || this.#locating.has(cursor)) return false;
+    for (const { cursors } of this.#fetches.values()) {
+      if (cursors.get(cursor) === cursor.fetchGeneration) return false;
     }
-    forget();
-    await Promise.all(under);
+    return true;
   }
 
-  /** Which partitions to ask of which agent now. */
-  async #plan(): Promise<Map<AgentConnection, Cursor[]>> {
-    const plan = new Map<AgentConnection, Cursor[]>();
+  /** Begins what can begin now: a fetch for each agent that has none, and looking for agents. */
+  #plan(): void {
     const now = this.#parts.clock.monotonic();
+    const plan = new Map<AgentConnection, Cursor[]>();
+    let later = Number.POSITIVE_INFINITY;
     for (const cursor of this.#parts.cursors()) {
-      if (!cursor.fetchable || this.#isFetching(cursor)) continue;
+      if (cursor.fetchable && cursor.notBefore > now) later = Math.min(later, cursor.notBefore);
+      if (!this.#isDue(cursor, now)) continue;
+      const { connection } = cursor;
+      if (connection === undefined || now > cursor.connectionUntil) this.#locate(cursor);
+      else if (!this.#fetches.has(connection)) {
+        const cursors = plan.get(connection);
+        if (cursors === undefined) plan.set(connection, [cursor]);
+        else if (cursors.length < limits.partitionsPerRequestMax) cursors.push(cursor);
+      }
+    }
+    this.#wakeAt(later);
+    const agents = [...plan];
+    const first = this.#turn++ % Math.max(1, agents.length);
+    for (const [connection, cursors] of [...agents.slice(first), ...agents.slice(0, first)]) {
+      const room = this.#room(agents.length);
+      if (room > 0) this.#begin(connection, cursors, room);
+    }
+  }
+
+  /**
+   * Bytes that one more fetch may bring; 0 for not now. Half of the queue's limit is shared out among the agents, so
+   * that the other half can be read while they answer, and answers are worth their round trip.
+   */
+  #room(planned: number): number {
+    const { prefetchBytes } = this.#options;
+    let reserved = 0;
+    for (const fetch of this.#fetches.values()) reserved += fetch.reserved;
+    const agents = Math.max(1, this.#fetches.size + planned);
+    const share = Math.min(limits.requestBytesMax, Math.ceil(prefetchBytes / (2 * agents)));
+    const room = prefetchBytes - this.#parts.queue.bytes - reserved;
+    return room >= share ? share : 0;
+  }
+
+  #wakeAt(at: number): void {
+    this.#timer?.cancel();
+    if (at === Number.POSITIVE_INFINITY) return;
+    const delay = at - this.#parts.clock.monotonic();
+    this.#timer = this.#parts.clock.schedule(delay, () => this.wake(), { background: true });
+  }
+
+  #locate(cursor: Cursor): void {
+    const { clock, cluster } = this.#parts;
+    const locate = async () => {
       try {
-        if (cursor.connection === undefined || now > cursor.connectionUntil) {
-          const { topicId, partition } = cursor;
-          cursor.connection = await this.#parts.cluster.holder(
-            topicId,
-            partition,
-            this.#stop.signal,
-          );
-          cursor.connectionUntil = now + CONNECTION_MS;
-        }
+        const { topicId, partition } = cursor;
+        cursor.connection = await cluster.holder(topicId, partition, this.#stop.signal);
+        cursor.connectionUntil = clock.monotonic() + CONNECTION_MS;
       } catch (thrown) {
         const error = asStreamHouseError(thrown, "finding an agent");
-        if (error.code === "TOPIC_NOT_FOUND") this.#refused(cursor, error);
-        else await this.#pause(error);
-        continue;
+        if (!this.#stop.signal.aborted) this.#refused(cursor, error);
+      } finally {
+        this.#locating.delete(cursor);
+        this.wake();
       }
-      const cursors = plan.get(cursor.connection);
-      if (cursors === undefined) plan.set(cursor.connection, [cursor]);
-      else if (cursors.length < limits.partitionsPerRequestMax) cursors.push(cursor);
-    }
-    return plan;
+    };
+    this.#locating.set(cursor, locate());
   }
 
-  async #fetch(connection: AgentConnection, cursors: readonly Cursor[]): Promise<void> {
+  #begin(connection: AgentConnection, cursors: readonly Cursor[], reserved: number): void {
     const abort = new AbortController();
-    const generations = new Map(cursors.map((it) => [it, it.generation]));
-    this.#fetches.set(connection, { abort, cursors: generations });
-    const { fetchMaxWaitMs, fetchMinBytes, fetchPartitionBytes, prefetchBytes, group } =
-      this.#options;
-    const identity = this.#parts.identity();
-    const room = prefetchBytes - this.#parts.queue.bytes;
+    const generations = new Map(cursors.map((it) => [it, it.fetchGeneration]));
+    const fetch: Fetch = { abort, cursors: generations, reserved, done: Promise.resolve() };
+    this.#fetches.set(connection, fetch);
+    fetch.done = this.#fetch(connection, fetch).finally(() => {
+      this.#fetches.delete(connection);
+      this.wake();
+    });
+  }
+
+  async #fetch(connection: AgentConnection, fetch: Fetch): Promise<void> {
+    const cursors = [...fetch.cursors.keys()];
+    const current = (cursor: Cursor) => fetch.cursors.get(cursor) === cursor.fetchGeneration;
+    const { fetchMaxWaitMs, requestTimeoutMs } = this.#options;
+    const timeoutMs = fetchMaxWaitMs + requestTimeoutMs;
     try {
-      const answer = await connection.api.fetch(
-        {
-          partitions: cursors.map(({ topicId, partition, fetchOffset }) => ({
-            topicId,
-            partition,
-            offset: fetchOffset,
-            maxBytes: fetchPartitionBytes,
-          })),
-          maxWaitMs: fetchMaxWaitMs,
-          minBytes: fetchMinBytes,
-          maxBytes: Math.max(1, Math.min(room, limits.requestBytesMax)),
-          group: identity === undefined ? "" : (group ?? ""),
-          memberId: identity?.memberId ?? "",
-          memberEpoch: identity?.memberEpoch ?? 0,
-        },
-        { signal: abort.signal, timeoutMs: fetchMaxWaitMs + CALL_TIMEOUT_MS },
-      );
-      this.#failures = 0;
+      const request = this.#request(cursors, fetch.reserved);
+      const call = { signal: fetch.abort.signal, timeoutMs };
+      const answer = await connection.api.fetch(request, call);
       answer.partitions.forEach((data, i) => {
         const cursor = cursors[i];
-        if (cursor === undefined || cursor.generation !== generations.get(cursor)) return;
-        this.#apply(cursor, data);
+        if (cursor !== undefined && current(cursor)) this.#apply(cursor, data);
       });
     } catch (thrown) {
-      if (!abort.signal.aborted) await this.#failed(cursors, thrown);
-    } finally {
-      this.#fetches.delete(connection);
+      if (!fetch.abort.signal.aborted) this.#failed(cursors.filter(current), thrown);
     }
+  }
+
+  #request(cursors: readonly Cursor[], maxBytes: number): FetchRequest {
+    const { fetchMaxWaitMs, fetchMinBytes, fetchPartitionBytes, group } = this.#options;
+    const identity = this.#parts.identity();
+    return {
+      partitions: cursors.map(({ topicId, partition, fetchOffset }) => ({
+        topicId,
+        partition,
+        offset: fetchOffset,
+        maxBytes: fetchPartitionBytes,
+      })),
+      maxWaitMs: fetchMaxWaitMs,
+      minBytes: fetchMinBytes,
+      maxBytes,
+      group: identity === undefined ? "" : (group ?? ""),
+      memberId: identity?.memberId ?? "",
+      memberEpoch: identity?.memberEpoch ?? 0,
+    };
   }
 
   #apply(cursor: Cursor, data: PartitionData): void {
-    if (data.highWatermark >= 0) cursor.highWatermark = data.highWatermark;
-    if (data.logStartOffset >= 0) cursor.logStart = data.logStartOffset;
     try {
       for (const batch of data.batches) this.#parts.queue.push(cursor, batch);
     } catch (thrown) {
@@ -198,41 +224,43 @@ export class FetchLoop {
       return;
     }
     if (data.error !== undefined) this.#refused(cursor, fromErrorDetail(data.error));
+    else cursor.failures = 0;
+  }
+
+  #failed(cursors: readonly Cursor[], thrown: unknown): void {
+    const error = asStreamHouseError(thrown, "a fetch");
+    if (isFenced(error)) {
+      this.#parts.onFenced();
+      for (const cursor of cursors) this.#putOff(cursor, error);
+      return;
+    }
+    if (error.retriable) this.#parts.onRetry(error);
+    for (const cursor of cursors) this.#refused(cursor, error);
   }
 
   #refused(cursor: Cursor, error: StreamHouseError): void {
-    if (error.retriable) {
-      cursor.connection = undefined;
-      this.#parts.cluster.note(cursor.topicId, cursor.partition, error);
+    this.#parts.cluster.note(cursor.topicId, cursor.partition, error);
+    cursor.connection = undefined;
+    // Something closed on the way (an agent that stops, a connection): there may be another one.
+    if (error.retriable || error.kind === "closed") {
+      this.#putOff(cursor, error);
       return;
     }
-    // What was fetched before it is given out first; the refusal stands at the offset after that.
-    cursor.failure = error;
+    cursor.halted = true;
     this.#parts.onRefused(cursor, error);
-    this.#parts.queue.wake();
   }
 
-  async #failed(cursors: readonly Cursor[], thrown: unknown): Promise<void> {
-    const error = asStreamHouseError(thrown, "a fetch");
-    for (const cursor of cursors) {
-      cursor.connection = undefined;
-      this.#parts.cluster.note(cursor.topicId, cursor.partition, error);
-    }
-    const fenced: boolean = isFenced(error);
-    if (fenced) this.#parts.onFenced();
-    else if (!error.retriable && error.kind !== "closed") {
-      // Asking again would be answered the same: the application must know.
-      for (const cursor of cursors) this.#refused(cursor, error);
-      return;
-    }
-    await this.#pause(error);
-  }
-
-  async #pause(error: StreamHouseError): Promise<void> {
-    this.#failures++;
+  #putOff(cursor: Cursor, error: StreamHouseError): void {
     const { clock, logger, random } = this.#parts;
-    if (!this.#stop.signal.aborted) logger.warn("a fetch failed", { error: error.message });
-    const pause = Math.max(backoffMs(BACKOFF, this.#failures, random), error.retryAfterMs ?? 0);
-    await sleep(clock, pause, this.#stop.signal).catch(() => {});
+    // The first of a row is worth a line; the following ones say the same.
+    if (cursor.failures === 0) {
+      logger.warn("a partition cannot be read now; trying on", {
+        partition: cursor.name,
+        error: error.message,
+      });
+    }
+    cursor.failures++;
+    const pause = Math.max(backoffMs(BACKOFF, cursor.failures, random), error.retryAfterMs ?? 0);
+    cursor.notBefore = clock.monotonic() + pause;
   }
 }

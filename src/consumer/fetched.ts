@@ -1,6 +1,6 @@
 /**
- * Batches that were fetched and not yet given to the application, in order of arrival and bounded in bytes. The fetch loop
- * pushes, the reading side takes; who waits is woken.
+ * Batches that were fetched and not yet given to the application, in order of arrival and counted in bytes. The fetch loop
+ * pushes, the reader takes. It also keeps the place of a refusal, so that what came before is given out first.
  */
 import { asStreamHouseError, StreamHouseError } from "../core/errors.ts";
 import { Queue } from "../core/queue.ts";
@@ -9,9 +9,11 @@ import { decodeBatch } from "../format/batch-decoder.ts";
 import { type BatchHeader, readBatchHeader } from "../format/batch-header.ts";
 import type { FetchedBatch } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import type { Cursor } from "./cursor.ts";
+import { Notifier } from "./notifier.ts";
 
 /** One fetched batch, still encoded. */
 export interface Fetched {
+  readonly kind: "batch";
   readonly cursor: Cursor;
   readonly generation: number;
   readonly bytes: Uint8Array;
@@ -23,9 +25,18 @@ export interface Fetched {
   readonly nextOffset: number;
 }
 
+/** The partition cannot be read on from here. */
+export interface Stop {
+  readonly kind: "stop";
+  readonly cursor: Cursor;
+  readonly generation: number;
+  readonly error: StreamHouseError;
+}
+
 export class FetchedQueue {
-  readonly #queue = new Queue<Fetched>();
-  readonly #wakers = new Set<() => void>();
+  /** Told at each change: somebody may have something to read now, or to fetch. */
+  readonly changes: Notifier = new Notifier();
+  #queue = new Queue<Fetched | Stop>();
   #bytes = 0;
 
   /** Bytes of the batches that wait. */
@@ -33,67 +44,64 @@ export class FetchedQueue {
     return this.#bytes;
   }
 
-  /** Answers whether there was anything new in it. @throws StreamHouseError `CORRUPT_BATCH` */
-  push(cursor: Cursor, batch: FetchedBatch): boolean {
-    const header = readBatchHeader(batch.records);
+  /** Appends a batch, unless it lies before the cursor. @throws StreamHouseError if its header cannot be read */
+  push(cursor: Cursor, batch: FetchedBatch): void {
+    const bytes = batch.records;
+    const header = readBatchHeader(bytes);
     const nextOffset = header.baseOffset + header.lastOffsetDelta + 1;
-    if (nextOffset <= cursor.fetchOffset) return false;
+    if (nextOffset <= cursor.fetchOffset) return;
+    const { fetchOffset: fromOffset, fetchGeneration: generation } = cursor;
+    const { appendTimeMs } = batch;
     this.#queue.push({
+      kind: "batch",
       cursor,
-      generation: cursor.generation,
-      bytes: batch.records,
+      generation,
+      bytes,
       header,
-      appendTimeMs: batch.appendTimeMs,
-      fromOffset: cursor.fetchOffset,
+      appendTimeMs,
+      fromOffset,
       nextOffset,
     });
-    this.#bytes += batch.records.length;
+    this.#bytes += bytes.length;
     cursor.fetchOffset = nextOffset;
-    this.wake();
-    return true;
+    this.changes.notify();
   }
 
-  /** The next batch that still counts and is not paused; undefined if there is none. */
-  take(): Fetched | undefined {
-    const held: Fetched[] = [];
-    let found: Fetched | undefined;
-    while (found === undefined) {
-      const next = this.#queue.shift();
-      if (next === undefined) break;
-      if (next.generation !== next.cursor.generation) this.#bytes -= next.bytes.length;
-      else if (next.cursor.paused) held.push(next);
-      else found = next;
-    }
-    if (found !== undefined) this.#bytes -= found.bytes.length;
-    // Batches of paused partitions wait at the end; the order within a partition stays.
-    if (held.length > 0 && found !== undefined) this.#keepOrder(held);
-    else for (const it of held) this.#queue.push(it);
-    return found;
+  /** The reader learns of the error when it has given out what was fetched before it. */
+  stop(cursor: Cursor, error: StreamHouseError): void {
+    this.#queue.push({ kind: "stop", cursor, generation: cursor.fetchGeneration, error });
+    this.changes.notify();
   }
 
-  #keepOrder(held: readonly Fetched[]): void {
-    const rest: Fetched[] = [];
+  /** The oldest entry that still counts; undefined if there is none. */
+  take(): Fetched | Stop | undefined {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      rest.push(next);
+      if (next.kind === "batch") this.#bytes -= next.bytes.length;
+      if (counts(next)) return next;
     }
-    for (const it of held) this.#queue.push(it);
-    for (const it of rest) this.#queue.push(it);
+    return undefined;
   }
 
-  /** Calls `waker` at each change until the answered function is called. */
-  onChange(waker: () => void): () => void {
-    this.#wakers.add(waker);
-    return () => this.#wakers.delete(waker);
-  }
-
-  wake(): void {
-    for (const waker of this.#wakers) waker();
+  /** Lets go of what will not be given out any more, so that its bytes make room. */
+  prune(): void {
+    const all = this.#queue;
+    this.#queue = new Queue();
+    for (let it = all.shift(); it !== undefined; it = all.shift()) {
+      if (counts(it)) this.#queue.push(it);
+      else if (it.kind === "batch") this.#bytes -= it.bytes.length;
+    }
+    this.changes.notify();
   }
 
   clear(): void {
     this.#queue.clear();
     this.#bytes = 0;
   }
+}
+
+/** Not of a partition that was seeked, paused, taken away or failed since, or that is about to be taken away. */
+function counts(entry: Fetched | Stop): boolean {
+  return entry.generation === entry.cursor.fetchGeneration && entry.cursor.deliverable;
 }
 
 /**
@@ -116,24 +124,30 @@ export function decodeFetched(
     new ConsumerRecord(topic, partition, offset, timestamp, appendTimeMs, key, value, headers);
   try {
     const records = decodeBatch(fetched.bytes, make, { header, checkCrc, fromOffset });
-    if (!(records instanceof Promise)) return records;
+    if (Array.isArray(records)) return records;
     return records.catch((error: unknown) => {
-      throw corrupt(fetched, error);
+      throw unreadable(fetched, error);
     });
   } catch (error) {
-    throw corrupt(fetched, error);
+    throw unreadable(fetched, error);
   }
 }
 
-function corrupt(fetched: Fetched, thrown: unknown): StreamHouseError {
-  const { cursor, header, nextOffset } = fetched;
+function unreadable(fetched: Fetched, thrown: unknown): StreamHouseError {
+  const { cursor, fromOffset, nextOffset } = fetched;
   const error = asStreamHouseError(thrown, "decoding a batch");
   return new StreamHouseError({
     code: error.code,
     kind: error.kind,
     message:
-      `offsets ${header.baseOffset} to ${nextOffset - 1} of ${cursor.topic}/${cursor.partition} cannot be read: ` +
+      `offsets ${fromOffset} to ${nextOffset - 1} of ${cursor.name} cannot be read: ` +
       `${error.message}; seek to ${nextOffset} to go on behind them`,
+    range: {
+      topic: cursor.topic,
+      partition: cursor.partition,
+      firstOffset: fromOffset,
+      lastOffset: nextOffset - 1,
+    },
     cause: error,
   });
 }

@@ -1,4 +1,5 @@
 /** What a consumer measures, as cells that are resolved once for each topic and partition. */
+import type { ErrorCode } from "../core/errors.ts";
 import { catalogue } from "../telemetry/catalogue.ts";
 import type { CounterCell, GaugeCell, HistogramCell, MetricRegistry } from "../telemetry/cells.ts";
 
@@ -19,12 +20,23 @@ export class ConsumerInstruments {
   readonly #group: string;
   readonly pollDuration: HistogramCell;
   readonly lagRefreshErrors: CounterCell;
+  readonly #retries = new Map<string, CounterCell>();
 
   constructor(registry: MetricRegistry, group: string | undefined) {
     this.#registry = registry;
     this.#group = group ?? "";
     this.pollDuration = registry.histogram(catalogue.pollDuration, { group_id: this.#group });
     this.lagRefreshErrors = registry.counter(catalogue.lagRefreshErrors);
+  }
+
+  /** A request is sent again because of an error with this code. */
+  retry(code: ErrorCode): void {
+    let cell = this.#retries.get(code);
+    if (cell === undefined) {
+      cell = this.#registry.counter(catalogue.retries, { "error.type": code });
+      this.#retries.set(code, cell);
+    }
+    cell.add(1);
   }
 
   partition(topic: string, partition: number): PartitionCells {

@@ -19,9 +19,15 @@ export class AssignmentListeners {
   readonly #assigned = new Set<AssignedListener>();
   readonly #revoked = new Set<RevokedListener>();
   readonly #failed: (error: unknown) => void;
+  #telling = 0;
 
   constructor(failed: (error: unknown) => void) {
     this.#failed = failed;
+  }
+
+  /** A listener is running: what it asks of the consumer must not wait for the listener. */
+  get telling(): boolean {
+    return this.#telling > 0;
   }
 
   /** Answers how to unsubscribe. @throws RangeError beyond 100 listeners */
@@ -43,10 +49,13 @@ export class AssignmentListeners {
   }
 
   async #call(listener: () => void | Promise<void>): Promise<void> {
+    this.#telling++;
     try {
       await listener();
     } catch (error) {
       this.#failed(error);
+    } finally {
+      this.#telling--;
     }
   }
 }

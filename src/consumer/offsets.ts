@@ -62,22 +62,22 @@ export interface Start {
   readonly offset: number;
   /** -1 for none. */
   readonly committed: number;
+  /** Set if there is no offset to begin at, by the rule `error`: the offset is then that of the log's start. */
+  readonly failure?: StreamHouseError | undefined;
 }
 
-/**
- * Where to begin in each partition: the offset given for it, or its committed offset, or what `offsetReset` says.
- * @throws StreamHouseError `OFFSET_OUT_OF_RANGE` with `offsetReset: "error"` and no committed offset
- */
+/** Where to begin in each partition: the offset given for it, or its committed offset, or what the rule says. */
 export async function startOffsets(
   parts: CallComponents,
   rule: StartRule,
   partitions: readonly Beginning[],
+  persistence: Persistence = {},
 ): Promise<Map<string, Start>> {
   const starts = new Map<string, Start>();
   if (partitions.length === 0) return starts;
   const { group, offsetReset, startOffset } = rule;
   const committed =
-    group === undefined ? new Map() : await committedOffsets(parts, group, partitions);
+    group === undefined ? new Map() : await committedOffsets(parts, group, partitions, persistence);
   const open: Beginning[] = [];
   for (const it of partitions) {
     const key = partitionKey(it.topicId, it.partition);
@@ -87,19 +87,57 @@ export async function startOffsets(
     else starts.set(key, { offset: begin, committed: offset ?? -1 });
   }
   if (open.length === 0) return starts;
-  if (offsetReset === "error") throw noOffset(open[0], group);
-  const ends = await listOffsets(parts, open, offsetReset === "latest" ? LATEST : EARLIEST);
-  for (const [key, offset] of ends) starts.set(key, { offset, committed: -1 });
+  const end = offsetReset === "latest" ? LATEST : EARLIEST;
+  const ends = await listOffsets(parts, open, end, persistence);
+  const tops =
+    offsetReset === "error" ? await listOffsets(parts, open, LATEST, persistence) : undefined;
+  for (const it of open) {
+    const key = partitionKey(it.topicId, it.partition);
+    const offset = ends.get(key);
+    if (offset === undefined) continue;
+    const failure = tops && nowhereToBegin(it, group, offset, tops.get(key) ?? offset);
+    starts.set(key, { offset, committed: -1, failure });
+  }
   return starts;
 }
 
-function noOffset(partition: Beginning | undefined, group: string | undefined): StreamHouseError {
+function nowhereToBegin(
+  { topic, partition }: Beginning,
+  group: string | undefined,
+  earliest: number,
+  latest: number,
+): StreamHouseError {
   return new StreamHouseError({
     code: "OFFSET_OUT_OF_RANGE",
     kind: "invalid",
     message:
-      `${group === undefined ? "there is no" : `group ${group} has no committed`} offset of ` +
-      `${partition?.topic}/${partition?.partition} to begin at, and offsetReset is "error": ` +
-      'commit or seek first, or use offsetReset "earliest" or "latest"',
+      `${group === undefined ? "there is no offset" : `group ${group} has no committed offset`} to begin ` +
+      `at in ${topic}/${partition}, and offsetReset is "error": seek to one of ${earliest} (the log's start) to ` +
+      `${latest} (its end), or use offsetReset "earliest" or "latest"`,
+  });
+}
+
+/** The offset that was to be read is not there, and `offsetReset` says `error`. */
+export function outOfRange(
+  where: { readonly name: string; readonly topic: string; readonly partition: number },
+  offset: number,
+  earliest: number,
+  latest: number,
+): StreamHouseError {
+  return new StreamHouseError({
+    code: "OFFSET_OUT_OF_RANGE",
+    kind: "invalid",
+    message:
+      `offset ${offset} of ${where.name} is out of range: the log has ${earliest} to ${latest - 1} now ` +
+      `(next is ${latest}); seek to one of them, or use offsetReset "earliest" or "latest"`,
+    range:
+      offset < earliest
+        ? {
+            topic: where.topic,
+            partition: where.partition,
+            firstOffset: offset,
+            lastOffset: earliest - 1,
+          }
+        : undefined,
   });
 }

@@ -1,12 +1,13 @@
 /**
  * The reading side: takes fetched batches, decodes them one at a time, and hands them on, or waits. `poll` and the iterators are
- * made from it. It allows one reader at a time, and tells each failure to whoever reads next.
+ * made from it. It allows one reader at a time, tells each failure to whoever reads next, and leaves the event loop its turn.
  */
-import type { Clock } from "../core/clock.ts";
-import { closed, invalid, StreamHouseError } from "../core/errors.ts";
+import { type Clock, sleep } from "../core/clock.ts";
+import { asStreamHouseError, closed, invalid, StreamHouseError } from "../core/errors.ts";
+import type { ConsumerRecord } from "../core/record.ts";
 import type { Cursor } from "./cursor.ts";
 import { Delivery } from "./delivery.ts";
-import { decodeFetched, type FetchedQueue } from "./fetched.ts";
+import { decodeFetched, type Fetched, type FetchedQueue } from "./fetched.ts";
 
 export interface ReaderComponents {
   readonly queue: FetchedQueue;
@@ -14,23 +15,34 @@ export interface ReaderComponents {
   readonly cursors: () => Iterable<Cursor>;
   /** The queue has room again. */
   readonly onTaken: () => void;
+  /** The application has nothing in hand any more. */
+  readonly onFinished: () => void;
 }
 
 /** Failures that nobody has read yet; later ones are dropped, the first say most. */
 const FAILURES_MAX = 100;
 
-/** A reader that waits keeps the process alive by a timer, looked at this often, ms. */
+/** A reader that waits looks again at least this often, ms. */
 const WAIT_MS = 60_000;
+
+/**
+ * Records that are there are handed out without a turn of the event loop; after this long it gets one, so that heartbeats,
+ * commits and the application's own timers are not starved, ms.
+ */
+const TURN_MS = 20;
 
 export class Reader {
   readonly #parts: ReaderComponents;
   readonly #checkCrc: boolean;
   #current: Delivery | undefined;
+  /** Earlier deliveries of the same poll: in the application's hands, not finished. */
+  #inHand: Delivery[] = [];
   /** Begun deliveries of partitions that were paused meanwhile. */
   #parked: Delivery[] = [];
   #failures: unknown[] = [];
   #reading: string | undefined;
   #closed = false;
+  #turnAt = 0;
 
   constructor(parts: ReaderComponents, options: { readonly checkCrcs: boolean }) {
     this.#parts = parts;
@@ -41,7 +53,25 @@ export class Reader {
   get current(): Delivery | undefined {
     const delivery = this.#current;
     if (delivery === undefined || delivery.exhausted || !delivery.valid) return undefined;
-    return delivery.cursor.paused ? undefined : delivery;
+    return delivery.cursor.deliverable && !this.#closed ? delivery : undefined;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** A partition that was taken away while the application had something of it in hand. */
+  get lostInHand(): Cursor | undefined {
+    const given = [...this.#inHand, this.#current];
+    return given.find((it) => it?.cursor.revoked && it.cursor.inHand)?.cursor;
+  }
+
+  /** Where to fetch from for what is not here yet: decoded records of a partition stay here while it is paused. */
+  nextOffset(cursor: Cursor): number {
+    const begun = [this.#current, ...this.#parked].find(
+      (it) => it?.cursor === cursor && it.valid && !it.exhausted,
+    );
+    return begun?.nextOffset ?? cursor.position;
   }
 
   /** @throws StreamHouseError `INVALID_ARGUMENT` if something else is reading, `CLOSED` */
@@ -62,20 +92,22 @@ export class Reader {
   /** To be told to whoever reads next. */
   fail(error: unknown): void {
     if (this.#failures.length < FAILURES_MAX) this.#failures.push(error);
-    this.#parts.queue.wake();
+    this.#parts.queue.changes.notify();
   }
 
   /** Waiting readers end. */
   close(): void {
     this.#closed = true;
-    this.#settle();
-    this.#parts.queue.wake();
+    this.#parts.queue.changes.notify();
   }
 
   /** What was given out so far is finished, and counted. */
   finish(): void {
+    for (const delivery of this.#inHand) delivery.finish();
+    this.#inHand = [];
     this.#current?.finish();
     this.#current?.count();
+    this.#parts.onFinished();
   }
 
   /** Counts what was given out, without finishing it. For collections of metrics. */
@@ -83,10 +115,11 @@ export class Reader {
     this.#current?.count();
   }
 
-  /** The record given out last was not finished. */
-  putBackLast(): void {
+  /** What was given out last was not finished: it will be given out again. */
+  putBack(): void {
     this.#current?.count();
-    this.#current?.putBackLast();
+    this.#current?.putBack();
+    this.#parts.onFinished();
   }
 
   /**
@@ -94,81 +127,110 @@ export class Reader {
    * or the consumer was closed.
    * @throws what the application has to know: a corrupt batch, an offset out of range, a listener's error; `ABORTED`
    */
-  async next(until: number, signal: AbortSignal | undefined): Promise<Delivery | undefined> {
+  async next(until: number, signal?: AbortSignal): Promise<Delivery | undefined> {
+    const { clock, queue } = this.#parts;
     for (;;) {
-      if (signal?.aborted) throw aborted(signal);
       if (this.#closed) return undefined;
+      if (signal?.aborted) throw aborted(signal);
+      if (this.#failures.length > 0) throw this.#failures.shift();
+      if (clock.monotonic() - this.#turnAt >= TURN_MS) await this.#turn(signal);
       const delivery = this.current ?? this.#unpark() ?? (await this.#decodeNext());
       if (delivery !== undefined) {
         this.#current = delivery;
         return delivery;
       }
       this.#throwFailure();
-      const now = this.#parts.clock.monotonic();
-      if (now >= until) return undefined;
-      await this.#wait(Math.min(until - now, WAIT_MS), signal);
+      const left = until - clock.monotonic();
+      if (left <= 0) return undefined;
+      await queue.changes.wait(clock, Math.min(left, WAIT_MS), signal);
+      this.#turnAt = clock.monotonic();
     }
+  }
+
+  /** For `poll`: finishes what was given out before, then as `next`, but up to `max` records of several deliveries. */
+  async collect(max: number, until: number, signal?: AbortSignal): Promise<ConsumerRecord[]> {
+    this.finish();
+    const records: ConsumerRecord[] = [];
+    let delivery = await this.next(until, signal);
+    while (delivery !== undefined) {
+      for (const record of delivery.take(max - records.length)) records.push(record);
+      delivery.count();
+      delivery = records.length < max ? await this.#more() : undefined;
+    }
+    return records;
+  }
+
+  /** One more delivery, if there is one at once. What the application has to know meanwhile is told at its next read. */
+  async #more(): Promise<Delivery | undefined> {
+    if (this.#closed || this.#failures.length > 0) return undefined;
+    const before = this.#current;
+    try {
+      const delivery = await this.#decodeNext();
+      if (delivery === undefined) return undefined;
+      if (before !== undefined) this.#inHand.push(before);
+      this.#current = delivery;
+      return delivery;
+    } catch (error) {
+      this.fail(error);
+      return undefined;
+    }
+  }
+
+  async #turn(signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.#parts;
+    await sleep(clock, 0, signal).catch(() => {});
+    this.#turnAt = clock.monotonic();
   }
 
   #unpark(): Delivery | undefined {
-    this.#settle();
-    const at = this.#parked.findIndex((it) => !it.cursor.paused || !it.valid);
-    if (at < 0) return undefined;
-    const [delivery] = this.#parked.splice(at, 1);
-    return delivery?.valid ? delivery : this.#unpark();
-  }
-
-  /** Lets go of the current delivery; what is left of a paused one is kept. */
-  #settle(): void {
-    const delivery = this.#current;
-    if (delivery === undefined) return;
-    delivery.count();
+    const left = this.#current;
     this.#current = undefined;
-    if (delivery.valid && !delivery.exhausted) this.#parked.push(delivery);
+    if (left?.valid && !left.exhausted) this.#parked.push(left);
+    this.#parked = this.#parked.filter((it) => it.valid);
+    const at = this.#parked.findIndex((it) => it.cursor.deliverable);
+    return at < 0 ? undefined : this.#parked.splice(at, 1)[0];
   }
 
+  /** @throws StreamHouseError if the next entry cannot be read; its partition has failed then */
   async #decodeNext(): Promise<Delivery | undefined> {
     for (;;) {
-      const fetched = this.#parts.queue.take();
-      if (fetched === undefined) return undefined;
-      this.#parts.onTaken();
-      try {
-        const decoded = decodeFetched(fetched, this.#checkCrc);
-        const records = Array.isArray(decoded) ? decoded : await decoded;
-        const delivery = new Delivery(fetched, records);
-        if (delivery.valid && records.length > 0) return delivery;
-      } catch (error) {
-        if (fetched.generation !== fetched.cursor.generation) continue;
-        fetched.cursor.fail(fetched.fromOffset, error as StreamHouseError);
-        throw error;
+      const entry = this.#parts.queue.take();
+      if (entry === undefined) return undefined;
+      if (entry.kind === "stop") {
+        entry.cursor.fail(entry.cursor.fetchOffset, entry.error);
+        throw entry.error;
       }
+      this.#parts.onTaken();
+      const delivery = await this.#decode(entry);
+      if (delivery !== undefined) return delivery;
     }
   }
 
+  async #decode(fetched: Fetched): Promise<Delivery | undefined> {
+    const { cursor, fromOffset, generation } = fetched;
+    try {
+      const decoded = decodeFetched(fetched, this.#checkCrc);
+      const records = Array.isArray(decoded) ? decoded : await decoded;
+      // It may have been seeked or revoked while it was decompressed.
+      if (generation !== cursor.fetchGeneration || records.length === 0) return undefined;
+      return new Delivery(fetched, records);
+    } catch (thrown) {
+      if (generation !== cursor.fetchGeneration) return undefined;
+      const error = asStreamHouseError(thrown, `reading ${cursor.name}`);
+      cursor.fail(fromOffset, error);
+      throw error;
+    }
+  }
+
+  /** A partition that cannot be read is said again each time that nothing else is there, until a seek. */
   #throwFailure(): void {
-    if (this.#failures.length > 0) throw this.#failures.shift();
-    // A partition that cannot be read is said each time that nothing else is there, until a seek.
-    for (const cursor of this.#parts.cursors()) {
-      if (cursor.failure !== undefined) throw cursor.failure;
+    for (const { deliverable, failure } of this.#parts.cursors()) {
+      if (deliverable && failure !== undefined) throw failure;
     }
-  }
-
-  #wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        forget();
-        timer.cancel();
-        signal?.removeEventListener("abort", done);
-        resolve();
-      };
-      const forget = this.#parts.queue.onChange(done);
-      const timer = this.#parts.clock.schedule(ms, done);
-      signal?.addEventListener("abort", done, { once: true });
-    });
   }
 }
 
-function aborted(signal: AbortSignal): StreamHouseError {
+export function aborted(signal: AbortSignal): StreamHouseError {
   return new StreamHouseError({
     code: "ABORTED",
     kind: "closed",

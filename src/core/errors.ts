@@ -65,6 +65,14 @@ export type ErrorCode =
   | "SCHEMA_MISMATCH"
   | "INTERNAL";
 
+/** Records of one partition, both ends included. */
+export interface OffsetRange {
+  readonly topic: string;
+  readonly partition: number;
+  readonly firstOffset: number;
+  readonly lastOffset: number;
+}
+
 export interface StreamHouseErrorInit {
   readonly code: ErrorCode;
   readonly kind: ErrorKind;
@@ -79,6 +87,8 @@ export interface StreamHouseErrorInit {
   readonly field?: string | undefined;
   /** With `NOT_LEASE_HOLDER`: where the holder listens, `host:port`. */
   readonly holderAddress?: string | undefined;
+  /** From a consumer: the records that cannot be read. It can go on at `lastOffset + 1`. */
+  readonly range?: OffsetRange | undefined;
   readonly cause?: unknown;
 }
 
@@ -94,6 +104,8 @@ export class StreamHouseError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly field: string | undefined;
   readonly holderAddress: string | undefined;
+  /** From a consumer: the records that cannot be read. `seek` to `lastOffset + 1` to go on behind them. */
+  readonly range: OffsetRange | undefined;
 
   constructor(init: StreamHouseErrorInit) {
     super(init.message, init.cause === undefined ? undefined : { cause: init.cause });
@@ -104,6 +116,7 @@ export class StreamHouseError extends Error {
     this.retryAfterMs = init.retryAfterMs;
     this.field = init.field;
     this.holderAddress = init.holderAddress;
+    this.range = init.range;
     Object.defineProperty(this, BRAND, { value: true });
   }
 
