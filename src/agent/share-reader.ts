@@ -127,16 +127,27 @@ export class ShareReader {
       this.#reachability.ok();
     } catch (error) {
       // Only silence is a store out of reach: a missing or damaged object is an answer.
-      if (StreamHouseError.is(error) && error.kind === "unavailable") this.#reachability.failed();
+      const kind = StreamHouseError.is(error) ? error.kind : undefined;
+      if (kind === "unavailable") this.#reachability.failed();
+      // The object ends too early for the last ones, but perhaps not for the first.
+      if (kind === "corrupt" && run.length > 1) return this.#fetch([head]);
       throw error;
     }
-    return run.map((share) => {
+    const found: ShareBytes[] = [];
+    for (const share of run) {
       const from = share.position - head.position;
       const bytes = all.subarray(from, from + share.length);
-      checkShare(share, bytes);
+      try {
+        checkShare(share, bytes);
+      } catch (error) {
+        if (found.length === 0) throw error;
+        // What is sound is answered; whoever goes on from there meets the damage first and is told.
+        break;
+      }
       this.#keep(share, { bytes, charge: Math.ceil(all.buffer.byteLength / run.length) });
-      return { share, bytes };
-    });
+      found.push({ share, bytes });
+    }
+    return found;
   }
 
   #keep(share: Share, cached: Cached): void {
