@@ -25,6 +25,7 @@ const RECORDS = 500;
 
 describe("kafkajs", () => {
   const data = mkdtempSync(join(tmpdir(), "streamhouse-kafkajs-"));
+  const storeDir = join(data, "store");
   const read: KafkaRecord[] = [];
   const codecs = new Set<number>();
 
@@ -44,14 +45,14 @@ describe("kafkajs", () => {
       await Promise.all(sends);
     }
     await house.close();
-    const store = createFolderStore(data);
-    for await (const segment of scanFolder(data)) {
+    const store = createFolderStore(storeDir);
+    for await (const segment of scanFolder(storeDir)) {
       const file = await store.get(segment.key);
       for (const { position, entries } of segment.chunks) {
         for (const entry of entries) {
           const from = position + entry.position;
-          for (const batch of splitBatches(file.subarray(from, from + entry.length))) {
-            const buffer = Buffer.from(batch);
+          for (const { bytes } of splitBatches(file.subarray(from, from + entry.length))) {
+            const buffer = Buffer.from(bytes);
             codecs.add(buffer.readInt16BE(21) & 7);
             read.push(...(await readRecordBatch(new Decoder(buffer))).records);
           }
