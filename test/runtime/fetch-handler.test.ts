@@ -52,7 +52,7 @@ const phase = { activeLeases: 2, metadataDownForMs: 0, storeDownForMs: 0 };
 const handler = createHandler({
   agent: { status: () => ({ phase: "serving", ...phase }) },
   metrics: {
-    collect: async () => ({ text: "up 1\n", contentType: "text/plain; version=0.0.4" }),
+    collect: async () => ({ body: "up 1\n", contentType: "text/plain; version=0.0.4" }),
   },
 });
 
