@@ -33,6 +33,8 @@ export class Topics {
   #refreshing: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   #missedAt = Number.NEGATIVE_INFINITY;
+  /** Counts `put` and `remove`: a list that was asked for before the last one of them is out of date. */
+  #changes = 0;
   #onGone: (topicIds: ReadonlySet<string>) => void = () => {};
 
   constructor(components: TopicsComponents) {
@@ -97,11 +99,13 @@ export class Topics {
 
   /** A topic was made or changed through this agent. */
   put(topic: Topic): void {
+    this.#changes++;
     this.#replace([...[...this.#byId.values()].filter((it) => it.id !== topic.id), topic]);
   }
 
   /** A topic was deleted through this agent. */
   remove(topicId: string): void {
+    this.#changes++;
     this.#replace([...this.#byId.values()].filter((it) => it.id !== topicId));
   }
 
@@ -113,7 +117,12 @@ export class Topics {
   }
 
   async #read(): Promise<void> {
-    this.#replace(await this.#reachability.watch(this.#metadata.listTopics()));
+    for (;;) {
+      const before = this.#changes;
+      const topics = await this.#reachability.watch(this.#metadata.listTopics());
+      // A topic made meanwhile is not in it, and must not be taken for deleted.
+      if (before === this.#changes) return this.#replace(topics);
+    }
   }
 
   #replace(topics: readonly Topic[]): void {
