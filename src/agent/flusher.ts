@@ -310,7 +310,7 @@ export class Flusher {
     buffer.putBack(this.#undoFrom(0));
     if (verdict.status === "refused") {
       instruments.fenced(flush.fencedBatches(verdict.partitions));
-      lease.refused(verdict.partitions);
+      lease.refused(flush.runId, verdict.partitions);
       // Those whose lease was gone before the answer are not the lease manager's any more.
       settler.failLost();
       return;

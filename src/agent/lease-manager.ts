@@ -116,8 +116,11 @@ export class LeaseManager implements FlushLease {
   }
 
   refused(
+    runId: string,
     partitions: readonly (TopicPartition & { readonly reason: "fenced" | "deleted" })[],
   ): void {
+    // What an old run may not do says nothing of the leases of this one.
+    if (runId !== this.#runId) return;
     const reasons = new Map(
       partitions.map((it) => [partitionKey(it.topicId, it.partition), it.reason]),
     );
