@@ -173,6 +173,8 @@ export class Holdings implements Iterable<Hold> {
       const release = this.#release(runId, hold).catch((error: unknown) => {
         const { message } = asStreamHouseError(error, `handing over ${hold.name}`);
         this.#parts.logger.warn("handing over a partition failed", { error: message });
+        // It is tried again: for metadata it is still ours, so nobody else can take it.
+        if (hold.phase === "releasing") hold.phase = "held";
       });
       this.#releasing.add(release);
       void release.finally(() => this.#releasing.delete(release));
@@ -182,8 +184,8 @@ export class Holdings implements Iterable<Hold> {
   async #release(runId: string, hold: Hold): Promise<void> {
     await hold.whenIdle();
     if (this.#currentRun() !== runId) return;
-    this.remove(hold);
     await this.#parts.metadata.releaseLeases(runId, [toTopicPartition(hold)]);
+    this.remove(hold);
   }
 }
 
