@@ -233,13 +233,13 @@ export class Flusher {
 
   /** Batches that were sealed before, and whose time limit has passed, fail with the error that undid them. */
   #failOverdue(): void {
-    const error = this.#lastError;
-    if (error === undefined) return;
     const { buffer, settler } = this.#parts;
+    // They lie in front.
+    if ((buffer.oldest?.firstSealedAt ?? -1) < 0) return;
     const before = this.#clock.monotonic() - this.#options.flushTimeLimitMs;
     settler.fail(
       buffer.filter((it) => it.firstSealedAt >= 0 && it.firstSealedAt <= before),
-      error,
+      this.#lastError ?? flushTooLate("writing", this.#options.flushTimeLimitMs),
     );
   }
 
