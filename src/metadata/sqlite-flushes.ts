@@ -60,11 +60,11 @@ function commitFlush(db: SqliteDatabase, flush: FlushCommit, nowMs: number): Flu
       problem ??= `partition ${topicId}/${partition} goes on at offset ${row.next_offset}, not ${entry.baseOffset}`;
     }
   }
-  if (refused.length > 0) return { status: "refused", partitions: refused };
-  if (problem !== undefined) {
-    // An attempt whose answer was lost is not committed again.
+  if (refused.length > 0 || problem !== undefined) {
+    // An attempt whose answer was lost is not committed again, and not refused either.
     if (isCommitted(db, flush)) return { status: "committed" };
-    throw defect(flush, problem);
+    if (refused.length > 0) return { status: "refused", partitions: refused };
+    throw defect(flush, problem ?? "");
   }
   checkOrder(flush);
   insertFlush(db, flush, location, first);
