@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Clock } from "../../src/core/clock.ts";
+import type { Timer } from "../../src/core/clock.ts";
 import type { SegmentSink } from "../../src/storage/segment-sink.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
 import {
@@ -30,9 +30,9 @@ class StubbornSink extends TestSink {
 class CountingClock extends ManualClock {
   timers = 0;
 
-  override schedule(...args: Parameters<Clock["schedule"]>): ReturnType<Clock["schedule"]> {
+  override schedule(delayMs: number, fn: () => void): Timer {
     this.timers++;
-    return super.schedule(...args);
+    return super.schedule(delayMs, fn);
   }
 }
 
