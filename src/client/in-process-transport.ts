@@ -1,11 +1,12 @@
 /**
  * The way to an agent in the same process: calls go straight to its `AgentApi`, on the same objects, with no encoding and no
- * copies. It keeps the same contract as the gRPC transport (order, one answer for each call, nothing after close, time limits), so
+ * copies (but of batches that are fetched). It keeps the same contract as the gRPC transport (order, one answer for each call, nothing after close, time limits), so
  * that a test or an embedded program behaves as a distributed one. Made by `embed()` and by the test house.
  */
 import type { Clock } from "../core/clock.ts";
 import { closed, StreamHouseError } from "../core/errors.ts";
 import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
+import type { FetchResponse } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import type { ProduceRequest, ProduceResponse } from "../rpc/gen/streamhouse/v1/producer.ts";
 import { agentMethods } from "./agent-methods.ts";
 import { PendingCalls } from "./pending-calls.ts";
@@ -46,7 +47,21 @@ function limitedApi(api: AgentApi, pending: PendingCalls): AgentApi {
     const method = (api[name] as Method).bind(api);
     limited[name] = (request, call) => pending.run(name, call, () => method(request, call));
   }
-  return limited as unknown as AgentApi;
+  return {
+    ...(limited as unknown as AgentApi),
+    fetch: (request, call) =>
+      pending.run("fetch", call, async () => ownBatches(await api.fetch(request, call))),
+  };
+}
+
+/** Consumers hand out views into batches, and an application may write into them: not into the agent's cache. */
+function ownBatches(answer: FetchResponse): FetchResponse {
+  return {
+    partitions: answer.partitions.map((data) => ({
+      ...data,
+      batches: data.batches.map((it) => ({ ...it, records: new Uint8Array(it.records) })),
+    })),
+  };
 }
 
 /** Order needs nothing here: `AgentApi.produce` applies calls in the order in which they are made. */
