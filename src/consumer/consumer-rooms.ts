@@ -76,7 +76,7 @@ export class ConsumerRooms {
       changed: () => this.#changed(),
     });
     const { assignment } = this;
-    const cursors = () => assignment.cursors;
+    const cursors = () => this.assignment.cursors;
     this.#session = options.assign === undefined ? this.#createSession(group ?? "") : undefined;
     const session = this.#session;
     const identity = () => session?.identity;
@@ -92,10 +92,8 @@ export class ConsumerRooms {
       replace: (cursor, topic) => assignment.replace(cursor, topic),
       fail,
     });
-    const onRefused = (cursor: Cursor, error: StreamHouseError) =>
-      void refusals.handle(cursor, error);
     const shared = { ...calls, logger, identity, onFenced };
-    this.#loop = new FetchLoop({ ...shared, queue, cursors, onRefused }, options);
+    this.#loop = new FetchLoop({ ...shared, queue, cursors, refusals }, options);
     const onTaken = () => this.#loop.wake();
     const onFinished = () => assignment.finished.notify();
     this.#reader = new Reader({ queue, clock, cursors, onTaken, onFinished }, options);
@@ -134,8 +132,8 @@ export class ConsumerRooms {
     signal: AbortSignal | undefined,
     give: (delivery: Delivery) => T,
   ): ReadIterator<T> {
-    const ready = (ended: AbortSignal) => this.#ready(ended);
-    return new ReadIterator({ what, reader: this.#reader, ready, give, signal });
+    const start = { what, reader: this.#reader, give, signal };
+    return new ReadIterator({ ...start, ready: (ended) => this.#ready(ended) });
   }
 
   async poll(timeoutMs: number, signal: AbortSignal | undefined): Promise<ConsumerRecord[]> {
@@ -303,7 +301,8 @@ export class ConsumerRooms {
     }
     if (this.#ending.signal.aborted) return;
     this.#loop.start();
-    if (autoCommit) this.#committer.startAuto(autoCommitIntervalMs, () => this.#finished());
+    const finished = () => finishedOf([...this.assignment.cursors]);
+    if (autoCommit) this.#committer.startAuto(autoCommitIntervalMs, finished);
     if (this.#telemetry.enabled) this.#lag.start(lagIntervalMs);
   }
 
@@ -317,16 +316,11 @@ export class ConsumerRooms {
     this.#loop.poke();
   }
 
-  #finished(): readonly CommitPoint[] {
-    return [...this.assignment.cursors].map((cursor) => ({ cursor, offset: cursor.finished }));
-  }
-
   /** What is finished of these partitions, if anything is to be committed by itself. Never throws. */
   async #commitLast(cursors: readonly Cursor[], patienceMs: number): Promise<void> {
     if (!this.#options.autoCommit || cursors.length === 0) return;
-    const points = cursors.map((cursor) => ({ cursor, offset: cursor.finished }));
     try {
-      await this.#committer.commit(points, { patienceMs });
+      await this.#committer.commit(finishedOf(cursors), { patienceMs });
     } catch (thrown) {
       const { message } = asStreamHouseError(thrown, "a last commit");
       this.#context.logger.warn("a last commit failed: records will be given out again", {
@@ -339,6 +333,10 @@ export class ConsumerRooms {
     this.#reader.count();
     for (const cursor of this.assignment.cursors) cursor.cells.currentOffset.set(cursor.position);
   }
+}
+
+function finishedOf(cursors: readonly Cursor[]): readonly CommitPoint[] {
+  return cursors.map((cursor) => ({ cursor, offset: cursor.finished }));
 }
 
 function checkRead(cursor: Cursor, offset: number): void {

@@ -1,7 +1,7 @@
 /**
  * Keeps the queue of fetched batches filled: one long poll at a time to each agent, for all of its partitions, while the queue
  * has room. An answer for a partition that was seeked or revoked meanwhile is dropped. Outages are waited out; what waiting
- * does not cure is handed to `onRefused`. Called by `consumer-rooms.ts`.
+ * does not cure is handed to `refusals`. Called by `consumer-rooms.ts`.
  */
 import type { AgentConnection } from "../client/transport.ts";
 import type { Timer } from "../core/clock.ts";
@@ -16,6 +16,7 @@ import type { Cursor } from "./cursor.ts";
 import type { FetchedQueue } from "./fetched.ts";
 import type { Identity } from "./group-session.ts";
 import type { ResolvedConsumerOptions } from "./options.ts";
+import type { Refusals } from "./refusals.ts";
 
 export interface FetchLoopComponents extends CallComponents {
   readonly logger: Logger;
@@ -23,8 +24,8 @@ export interface FetchLoopComponents extends CallComponents {
   readonly cursors: () => Iterable<Cursor>;
   /** Undefined without membership. */
   readonly identity: () => Identity | undefined;
-  /** The partition cannot be read as asked. It is halted: a seek, a failure or its end must follow. */
-  readonly onRefused: (cursor: Cursor, error: StreamHouseError) => void;
+  /** Told of a partition that cannot be read as asked. It is halted: a seek, a failure or its end must follow. */
+  readonly refusals: Pick<Refusals, "handle">;
   /** The group refused this member. */
   readonly onFenced: () => void;
 }
@@ -247,7 +248,7 @@ export class FetchLoop {
       return;
     }
     cursor.halted = true;
-    this.#parts.onRefused(cursor, error);
+    void this.#parts.refusals.handle(cursor, error);
   }
 
   #putOff(cursor: Cursor, error: StreamHouseError): void {

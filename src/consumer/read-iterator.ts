@@ -66,7 +66,8 @@ export class ReadIterator<T> implements AsyncIterableIterator<T, undefined> {
   async #wait(before: Promise<unknown> | undefined): Promise<IteratorResult<T, undefined>> {
     this.#waits++;
     try {
-      await before?.catch(() => {});
+      // Without an earlier one no turn is given away: a loop has begun when its first record was asked for.
+      if (before !== undefined) await before.catch(() => {});
       const delivery = this.#ended ? undefined : await this.#ask();
       if (delivery !== undefined && !this.#ended) {
         return { done: false, value: this.#start.give(delivery) };
