@@ -8,6 +8,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { StreamHouseError } from "../../src/core/errors.ts";
 import { createUlid, systemRandom } from "../../src/core/ids.ts";
 import { silentLogger } from "../../src/core/logger.ts";
+import { NO_PRODUCER, RecordBatchBuilder } from "../../src/format/batch-builder.ts";
 import { createHouse } from "../../src/house/house.ts";
 import { openFolderStores } from "../../src/serve/stores.ts";
 import { Teardown } from "../../src/serve/teardown.ts";
@@ -37,7 +38,7 @@ function fillableSink(sink: SegmentSink): { readonly sink: SegmentSink; full: bo
 }
 
 describe("a full disk", () => {
-  it("fails sends by their deadline with the reason, loses nothing that was acknowledged, and ends when there is room", async () => {
+  it("fails what is sent with the reason, loses nothing that was acknowledged, and ends when there is room", async () => {
     const folder = await temporaryFolder();
     const shared = { clock: systemClock, random: systemRandom, logger: silentLogger };
     const teardown = new Teardown(silentLogger);
@@ -55,22 +56,31 @@ describe("a full disk", () => {
     const context = { ...shared, cluster, clientId: "test", telemetry: false as const };
     const house = createHouse({ context, release: () => teardown.unwind() });
 
-    await house.admin.createTopic("full", { partitions: 2 });
-    const producer = house.producer({ deliveryTimeoutMs: 1_000, retryBackoffMs: 10 });
+    const { id } = await house.admin.createTopic("full", { partitions: 2 });
+    const producer = house.producer({ retryBackoffMs: 10 });
     const send = (value: string) => producer.send({ topic: "full", partition: 0, value });
     assert.equal((await send("before")).offset, 0);
+
     disk.full = true;
-    await assert.rejects(send("refused"), (error) => {
-      assert.ok(StreamHouseError.is(error));
-      assert.match(error.message, /no space left on the device/);
-      return true;
+    const builder = new RecordBatchBuilder({ compression: "none", bytesMax: 1_000 });
+    builder.append({ key: null, value: null, headers: [], timestamp: 0 });
+    const records = await builder.seal(NO_PRODUCER);
+    const batches = [{ topic: "full", topicId: id, partition: 1, records }];
+    await assert.rejects(agent.api.produce({ acks: 1, batches, timeoutMs: 30_000 }, {}), {
+      code: "STORE_FULL",
+      outcome: "none",
+      message: /no space left on the device/,
     });
+    const impatient = house.producer({ deliveryTimeoutMs: 200, retryBackoffMs: 10 });
+    const refused = impatient.send({ topic: "full", partition: 1, value: "too late" });
+    await assert.rejects(refused, { code: "DEADLINE_EXCEEDED" });
     // Sent while the disk is full, acknowledged when it no longer is.
     const waiting = send("waits");
     disk.full = false;
     assert.equal((await waiting).offset, 1);
     assert.equal((await send("after")).offset, 2);
-    const consumer = house.consumer({ group: "full", topics: ["full"] });
+    const assign = [{ topic: "full", partition: 0, offset: 0 }];
+    const consumer = house.consumer({ assign });
     const values: string[] = [];
     for await (const record of consumer) {
       values.push(record.text());
