@@ -8,6 +8,7 @@
  *   stores integers; reading one beyond 2^53 throws everywhere, and none can be stored by this program;
  * - blobs come back as `Uint8Array` of their own memory on all three; a view is bound as the view;
  * - `undefined` is refused as a parameter everywhere, booleans on Bun and Deno: neither is ever bound;
+ * - numbered parameters (`?1`) cannot be bound by position in Node 22.15: only plain `?` is used;
  * - the constructor's `timeout`, `isTransaction` and `setReturnArrays` are missing in Node 22.15: not used;
  * - error codes: see `sqlite-errors.ts`.
  */

@@ -9,25 +9,25 @@ const SQL = `
   FROM offsets o
   JOIN topics t ON t.topic_id = o.topic_id
   JOIN partitions p ON p.topic_id = o.topic_id AND p.partition = o.partition
-  WHERE (?1 = '' OR o.group_name = ?1)
+  WHERE (? = '' OR o.group_name = ?)
   UNION ALL
   SELECT a.group_name, a.topic_id, t.name, a.partition, p.next_offset, p.log_start, -1, 0
   FROM assignments a
   JOIN members m ON m.group_name = a.group_name AND m.member_id = a.member_id
-    AND m.expires_at_ms > ?2
+    AND m.expires_at_ms > ?
   JOIN topics t ON t.topic_id = a.topic_id
   JOIN partitions p ON p.topic_id = a.topic_id AND p.partition = a.partition
-  WHERE (?1 = '' OR a.group_name = ?1) AND NOT EXISTS (
+  WHERE (? = '' OR a.group_name = ?) AND NOT EXISTS (
     SELECT 1 FROM offsets o WHERE o.group_name = a.group_name
       AND o.topic_id = a.topic_id AND o.partition = a.partition)
   ORDER BY 1, 3, 4`;
 
 export function createLagStore(db: SqliteDatabase): Pick<MetadataStore, "lagSnapshot"> {
   return {
-    async lagSnapshot(group) {
+    async lagSnapshot(group = "") {
       return db.read("taking the lag snapshot", (nowMs) => ({
         asOfMs: nowMs,
-        rows: db.all(SQL, group ?? "", nowMs).map(lagRowOf),
+        rows: db.all(SQL, group, group, nowMs, group, group).map(lagRowOf),
       }));
     },
   };
