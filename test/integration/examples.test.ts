@@ -32,7 +32,7 @@ describe("examples", () => {
 
   it("are all run here", () => {
     const files = readdirSync(`${root}examples`).filter((name) => name.endsWith(".ts"));
-    const run = ["agent", "consumer", "deno", "embedded", "handler", "producer"];
+    const run = ["agent", "consumer", "deno", "embedded", "hono", "producer"];
     assert.deepEqual(
       files.sort(),
       run.map((name) => `${name}.ts`),
@@ -77,8 +77,8 @@ describe("examples", () => {
     assert.match(stdout, /^cellar: 12 °C \(partition \d\)$/m);
   });
 
-  it("handler.ts answers its own route and StreamHouse's, and stops at SIGTERM", async () => {
-    const shop = example("handler.ts", ["0"]);
+  it("hono.ts answers its own route and StreamHouse's, and stops at SIGTERM", async () => {
+    const shop = example("hono.ts", ["0"]);
     const url = await shop.says("the shop's address", (out) => /shop on (\S+),/.exec(out)?.[1]);
     for (const visitor of [1, 2]) {
       assert.equal(await (await fetch(url)).text(), `you are visitor ${visitor}\n`);

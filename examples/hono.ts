@@ -1,6 +1,7 @@
-// The endpoints inside a web server of your own: the handler takes a Request and answers a Response, so it fits Bun.serve,
-// Deno.serve, Hono (`app.mount("/streamhouse", handler)`), srvx and workers. Here it stands beside routes of the application.
+// The endpoints inside a web application of your own. The handler takes a Request and answers a Response, so it fits Hono as here,
+// and Bun.serve, Deno.serve, srvx and workers just as well.
 import process from "node:process";
+import { Hono } from "hono";
 import { serve as listen } from "srvx";
 import { embed } from "../src/agent.ts"; // in your project: "@streamhouse/streamhouse/agent"
 import { createHandler } from "../src/http.ts"; // in your project: "@streamhouse/streamhouse/http"
@@ -11,20 +12,22 @@ const [port = "8080"] = process.argv.slice(2);
 const telemetry = bootstrap({ serviceName: "shop" });
 const house = await embed({ telemetry });
 await house.admin.createTopic("visits", { partitions: 1 });
-const producer = house.producer();
-
+const producer = house.producer({ lingerMs: 0 });
 const streamhouse = createHandler({ agent: house.agent, metrics: telemetry.metrics });
 
+const app = new Hono();
+app.get("/", async (c) => {
+  const { offset } = await producer.send({ topic: "visits", value: new Date().toISOString() });
+  return c.text(`you are visitor ${(offset ?? 0) + 1}\n`);
+});
+app.all("*", (c) => streamhouse(c.req.raw));
+
 const server = listen({
+  fetch: app.fetch,
   hostname: "127.0.0.1",
   port: Number(port),
   silent: true,
-  async fetch(request) {
-    const { pathname } = new URL(request.url);
-    if (pathname !== "/") return streamhouse(request);
-    const { offset } = await producer.send({ topic: "visits", value: new Date().toISOString() });
-    return new Response(`you are visitor ${(offset ?? 0) + 1}\n`);
-  },
+  gracefulShutdown: false,
 });
 await server.ready();
 console.log(`shop on ${server.url}, its metrics on ${server.url}metrics`);
