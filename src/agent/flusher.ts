@@ -287,8 +287,8 @@ export class Flusher {
     );
     flush.timeLimit?.cancel();
     this.#finish(flush, location, verdict);
-    // The index holds its own reference now, if it was committed.
-    segments.release(location.key);
+    // If it was committed, the index holds its own reference now. If it may be, this one stays: nothing must delete it.
+    if (verdict.status !== "unknown") segments.release(location.key);
     flush.span.end(verdict.status);
     this.#commitNext();
     this.#pump();
