@@ -85,7 +85,10 @@ export class ReadIterator<T> implements AsyncIterableIterator<T, undefined> {
     const { signal } = this.#abort;
     try {
       if (this.#release === undefined) this.#begin();
-      else if (this.#reader.closed) return undefined;
+      else if (this.#reader.closed) {
+        this.#reader.finish();
+        return undefined;
+      }
       await this.#start.ready(signal);
       this.#reader.finish();
       return await this.#reader.next(Number.POSITIVE_INFINITY, signal);

@@ -22,8 +22,8 @@ export interface ReaderComponents {
 /** Failures that nobody has read yet; later ones are dropped, the first say most. */
 const FAILURES_MAX = 100;
 
-/** A reader that waits looks again at least this often, ms. */
-const WAIT_MS = 60_000;
+/** A reader that waits looks again at least this often, and is told again of a partition that cannot be read, ms. */
+const REPEAT_MS = 10_000;
 
 /**
  * Records that are there are handed out without a turn of the event loop; after this long it gets one, so that heartbeats,
@@ -43,6 +43,7 @@ export class Reader {
   #reading: string | undefined;
   #closed = false;
   #turnAt = 0;
+  #toldAt = 0;
 
   constructor(parts: ReaderComponents, options: { readonly checkCrcs: boolean }) {
     this.#parts = parts;
@@ -142,7 +143,7 @@ export class Reader {
       this.#throwFailure();
       const left = until - clock.monotonic();
       if (left <= 0) return undefined;
-      await queue.changes.wait(clock, Math.min(left, WAIT_MS), signal);
+      await queue.changes.wait(clock, Math.min(left, REPEAT_MS), signal);
       this.#turnAt = clock.monotonic();
     }
   }
@@ -197,7 +198,7 @@ export class Reader {
       const entry = this.#parts.queue.take();
       if (entry === undefined) return undefined;
       if (entry.kind === "stop") {
-        entry.cursor.fail(entry.cursor.fetchOffset, entry.error);
+        this.#failed(entry.cursor, entry.cursor.fetchOffset, entry.error);
         throw entry.error;
       }
       this.#parts.onTaken();
@@ -217,16 +218,33 @@ export class Reader {
     } catch (thrown) {
       if (generation !== cursor.fetchGeneration) return undefined;
       const error = asStreamHouseError(thrown, `reading ${cursor.name}`);
-      cursor.fail(fromOffset, error);
+      this.#failed(cursor, fromOffset, error);
       throw error;
     }
   }
 
-  /** A partition that cannot be read is said again each time that nothing else is there, until a seek. */
+  /**
+   * A partition that cannot be read is said again until a seek: at once if nothing else can come, otherwise now and then, so
+   * that a loop which reads on after the error is given the records of the others.
+   */
   #throwFailure(): void {
-    for (const { deliverable, failure } of this.#parts.cursors()) {
-      if (deliverable && failure !== undefined) throw failure;
+    const now = this.#parts.clock.monotonic();
+    let failure: StreamHouseError | undefined;
+    let healthy = false;
+    for (const cursor of this.#parts.cursors()) {
+      if (!cursor.deliverable) continue;
+      if (cursor.failure === undefined) healthy = true;
+      else failure ??= cursor.failure;
     }
+    if (failure === undefined || (healthy && now - this.#toldAt < REPEAT_MS)) return;
+    this.#toldAt = now;
+    throw failure;
+  }
+
+  /** The first time: the failure stands in the order of the records. */
+  #failed(cursor: Cursor, offset: number, error: StreamHouseError): void {
+    cursor.fail(offset, error);
+    this.#toldAt = this.#parts.clock.monotonic();
   }
 }
 
