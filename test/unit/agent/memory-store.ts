@@ -6,7 +6,7 @@ import type { SegmentSink } from "../../../src/storage/segment-sink.ts";
 
 export class MemoryStore implements ObjectStore {
   readonly kind = "memory";
-  readonly objects = new Map<string, Uint8Array>();
+  readonly objects: Map<string, Uint8Array> = new Map();
   gets = 0;
 
   async put(key: string, parts: readonly Uint8Array[]): Promise<void> {
