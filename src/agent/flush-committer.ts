@@ -88,7 +88,7 @@ export class FlushCommitter {
           if (found !== undefined) return found;
         }
         this.#outcomeOpen = inDoubt;
-        if (this.#clock.monotonic() >= limits.until) {
+        if (limits.signal.aborted || this.#clock.monotonic() >= limits.until) {
           return { status: inDoubt ? "unknown" : "failed", error };
         }
       }
