@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { context, propagation, SpanKind, trace } from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import { W3CTraceContextPropagator } from "@opentelemetry/core";
+import { MeterProvider } from "@opentelemetry/sdk-metrics";
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+} from "@opentelemetry/sdk-trace-base";
+import { ConsumerRecord } from "../../../src/core/record.ts";
+import { MetricHub } from "../../../src/telemetry/hub.ts";
+import { ATTACHMENT } from "../../../src/telemetry/meter-bridge.ts";
+import type { TelemetryOptions } from "../../../src/telemetry/telemetry.ts";
+import { readFamilies } from "../telemetry/read-families.ts";
+import { unavailable } from "./fake-agent.ts";
+import { refused, type Setup, setUp, take, values } from "./setup.ts";
+
+function measured(options: TelemetryOptions = {}): Setup & {
+  read(): Record<string, number | number[]>;
+} {
+  const hub = new MetricHub();
+  const meterProvider = Object.assign(new MeterProvider(), { [ATTACHMENT]: hub });
+  const setup = setUp({ meterProvider, ...options });
+  return { ...setup, read: () => readFamilies(hub.collect()) };
+}
+
+const OWN = "topic=t,group_id=g";
+const ZERO = "topic=t,partition=0,group_id=g";
+
+describe("the consumer's metrics", () => {
+  it("count each record and its encoded bytes when it is handed out, once", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(10));
+    await agent.append("t", values(3, 10), { compression: "gzip" });
+    const [first, second] = agent.log("t").batches.map((it) => it.records.length);
+    const consumer = open();
+    await until(take(consumer, 4));
+    assert.equal(read()[`streamhouse.records.consumed{${OWN}}`], 4);
+    const share = read()[`streamhouse.bytes.consumed{${OWN}}`] as number;
+    assert.equal(share, Math.round(((first ?? 0) * 4) / 10));
+    await until(take(consumer, 2));
+    assert.equal(read()[`streamhouse.records.consumed{${OWN}}`], 5, "v3 was given again");
+    await until(take(consumer, 9));
+    assert.equal(read()[`streamhouse.records.consumed{${OWN}}`], 13);
+    assert.equal(read()[`streamhouse.bytes.consumed{${OWN}}`], (first ?? 0) + (second ?? 0));
+    await until(consumer.close());
+    assert.equal(read()[`streamhouse.records.consumed{${OWN}}`], 13, "the total stays");
+  });
+
+  it("have one duration for each poll, also for one that fails", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    const consumer = open();
+    await until(consumer.poll(250));
+    await until(consumer.poll(750));
+    await refused(consumer.poll(100, { signal: AbortSignal.abort() }), "ABORTED");
+    assert.deepEqual(read()["streamhouse.poll.duration.seconds{group_id=g}"], [3, 1]);
+    await until(consumer.close());
+  });
+
+  it("show position and committed offset while a partition is assigned, and nothing after", async () => {
+    const { agent, clock, open, read, until } = measured();
+    agent.createTopic("t", 2);
+    await agent.append("t", values(5));
+    const consumer = open();
+    await until(take(consumer, 3));
+    await clock.run(6_000);
+    const shown = read();
+    assert.equal(shown[`streamhouse.current_offset{${ZERO}}`], 2);
+    assert.equal(shown[`streamhouse.last_committed_offset{${ZERO}}`], 2);
+    assert.equal(shown[`streamhouse.consumer.lag.records{${ZERO}}`], 3);
+    assert.equal(shown[`streamhouse.consumer.lag.seconds{${ZERO}}`], 7.5);
+    agent.groups.plan = [["t", 1]];
+    await clock.run(2_000);
+    const gone = Object.keys(read()).filter((it) => it.includes("partition=0"));
+    assert.deepEqual(gone, []);
+    await until(consumer.close());
+    assert.deepEqual(
+      Object.keys(read()).filter((it) => it.includes("partition=")),
+      [],
+    );
+  });
+
+  it("refresh lag by their own timer while the application is stuck", async () => {
+    const { agent, clock, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(2));
+    const consumer = open();
+    await until(consumer.poll(1_000));
+    await clock.run(6_000);
+    assert.equal(read()[`streamhouse.consumer.lag.records{${ZERO}}`], 2);
+    await agent.append("t", values(7, 2));
+    await clock.run(5_000);
+    assert.equal(read()[`streamhouse.consumer.lag.records{${ZERO}}`], 9);
+    await until(consumer.close());
+  });
+
+  it("keep the last lag when a refresh fails, and count the failure; poll never notices", async () => {
+    const { agent, clock, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(2));
+    const consumer = open();
+    await until(consumer.poll(1_000));
+    await clock.run(6_000);
+    agent.fault("describeGroup", unavailable("down"), unavailable("down"));
+    await agent.append("t", ["more"]);
+    await clock.run(9_000);
+    assert.equal(read()["streamhouse.lag.refresh.errors{}"], 2);
+    assert.equal(read()[`streamhouse.consumer.lag.records{${ZERO}}`], 2);
+    assert.equal((await until(consumer.poll(0))).length, 1);
+    await until(consumer.close());
+  });
+
+  it("count retries by code", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    agent.fault("heartbeat", unavailable("down"), unavailable("down"));
+    const consumer = open();
+    await until(consumer.poll(5_000));
+    assert.equal(read()["streamhouse.client.retries{error.type=AGENT_UNREACHABLE}"], 2);
+    await until(consumer.close());
+  });
+});
+
+describe("lag()", () => {
+  it("is what the group has not committed; from its beginning before its first commit", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", values(4));
+    const consumer = open({ autoCommit: false, offsetReset: "latest" });
+    await until(consumer.poll(100));
+    assert.deepEqual(await until(consumer.lag("t", 0)), { records: 0, seconds: 0 });
+    await agent.append("t", values(2, 4));
+    await clock.run(3_000);
+    assert.deepEqual(await until(consumer.lag("t", 0)), { records: 2, seconds: 3 });
+    await until(consumer.poll(1_000));
+    await until(consumer.commit([{ topic: "t", partition: 0, offset: 5 }]));
+    assert.deepEqual(await until(consumer.lag("t", 0)), { records: 1, seconds: 7.5 });
+    assert.deepEqual(await until(consumer.lags()), [
+      { topic: "t", partition: 0, records: 1, seconds: 7.5 },
+    ]);
+    await until(consumer.close());
+  });
+
+  it("is what was not handed out yet without a group, also behind the log's start", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", values(4));
+    await clock.run(2_000);
+    const consumer = open({ assign: [{ topic: "t", partition: 0 }], maxPollRecords: 1 });
+    await until(consumer.poll(1_000));
+    assert.deepEqual(await until(consumer.lag("t", 0)), { records: 3, seconds: 2 });
+    agent.log("t").logStart = 2;
+    assert.deepEqual(await until(consumer.lag("t", 0)), { records: 2, seconds: 2 });
+    await until(consumer.close());
+  });
+
+  it("says what is wrong with a partition that does not exist", async () => {
+    const { agent, open, until } = setUp();
+    agent.createTopic("t");
+    const consumer = open();
+    await refused(until(consumer.lag("nope", 0)), "TOPIC_NOT_FOUND");
+    await refused(until(consumer.lag("t", 9)), "PARTITION_OUT_OF_RANGE");
+    await until(consumer.close());
+  });
+});
+
+describe("the consumer's spans", () => {
+  const exporter = new InMemorySpanExporter();
+  const tracerProvider = new BasicTracerProvider({
+    spanProcessors: [new SimpleSpanProcessor(exporter)],
+  });
+
+  before(() => {
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+  });
+  after(() => {
+    context.disable();
+    propagation.disable();
+  });
+
+  it("are one for each poll and each commit, with timeout, count and error", async () => {
+    const { agent, open, until } = setUp({ tracerProvider });
+    agent.createTopic("t");
+    await agent.append("t", values(2));
+    exporter.reset();
+    const consumer = open({ autoCommit: false });
+    await until(consumer.poll(1_500));
+    agent.groups.expel();
+    await refused(until(consumer.commit()), "UNKNOWN_MEMBER");
+    const [receive, commit] = exporter.getFinishedSpans();
+    assert.equal(receive?.name, "receive t");
+    assert.equal(receive?.kind, SpanKind.CLIENT);
+    assert.equal(receive?.attributes.timeout_ms, 1_500);
+    assert.equal(receive?.attributes.record_count, 2);
+    assert.equal(commit?.name, "commit g");
+    assert.equal(commit?.attributes["error.type"], "UNKNOWN_MEMBER");
+    assert.deepEqual(
+      commit?.events.map((it) => it.name),
+      ["fenced"],
+    );
+    await until(consumer.close());
+  });
+
+  it("of process() run the handler inside, linked to the record's own trace, and keep its error", async () => {
+    const { open, agent, until } = setUp({ tracerProvider });
+    agent.createTopic("t");
+    exporter.reset();
+    const consumer = open();
+    const traceId = "0af7651916cd43dd8448eb211c80319c";
+    const header = new TextEncoder().encode(`00-${traceId}-b7ad6b7169203331-01`);
+    const record = new ConsumerRecord("t", 0, 7, 0, 0, null, null, [["traceparent", header]]);
+    const inside = await consumer.process(record, () => trace.getActiveSpan());
+    const [span] = exporter.getFinishedSpans();
+    assert.equal(inside?.spanContext().spanId, span?.spanContext().spanId);
+    assert.equal(span?.kind, SpanKind.CONSUMER);
+    assert.deepEqual(
+      span?.links.map((it) => it.context.traceId),
+      [traceId],
+    );
+    const boom = new Error("the handler failed");
+    const failing = consumer.process(record, () => {
+      throw boom;
+    });
+    await assert.rejects(failing, boom);
+    assert.equal(exporter.getFinishedSpans()[1]?.status.message, "the handler failed");
+    await until(consumer.close());
+  });
+});
