@@ -10,6 +10,7 @@ import { StreamHouseError } from "../src/core/errors.ts";
 import { connect } from "../src/house/connect.ts";
 import type { House } from "../src/house/house.ts";
 import { type Served, serve } from "../src/serve/serve.ts";
+import { onStopSignal } from "../src/serve/signals.ts";
 import { bootstrap } from "../src/telemetry/bootstrap.ts";
 import { createProgress, formatCount } from "./demo/progress.ts";
 import { printReport } from "./demo/report.ts";
@@ -18,14 +19,13 @@ import { readSettings, type Settings } from "./demo/settings.ts";
 import { flights, linesOf } from "./demo/source.ts";
 
 const interrupted = new AbortController();
-for (const name of ["SIGINT", "SIGTERM"] as const) {
-  process.on(name, () => {
-    if (interrupted.signal.aborted) process.exit(130);
-    interrupted.abort(new Error("interrupted before the check"));
-  });
-}
+const forgetSignals = onStopSignal(() => {
+  interrupted.abort(new Error("interrupted before the check"));
+});
 
 process.exitCode = await main();
+// Deno would wait for the next signal for ever.
+forgetSignals();
 
 async function main(): Promise<number> {
   const settings = readSettings(process.argv.slice(2));

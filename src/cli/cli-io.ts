@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import type { LogFields, Logger } from "../core/logger.ts";
+import { onStopSignal } from "../serve/signals.ts";
 import { createLineOutput, type LineOutput } from "./line-output.ts";
 
 export interface CliIo {
@@ -16,15 +17,10 @@ export interface CliIo {
   readonly stop: AbortSignal;
 }
 
-/** The real process. The second SIGINT or SIGTERM ends it at once. */
+/** The real process. A second SIGINT or SIGTERM ends it at once. */
 export function createProcessIo(): CliIo {
   const stop = new AbortController();
-  for (const name of ["SIGTERM", "SIGINT"] as const) {
-    process.on(name, () => {
-      if (stop.signal.aborted) process.exit(name === "SIGINT" ? 130 : 143);
-      stop.abort();
-    });
-  }
+  onStopSignal(() => stop.abort());
   // Without a listener a broken stderr would end the process; there is nobody left to tell.
   process.stderr.on("error", () => {});
   return {

@@ -14,7 +14,7 @@ import type { MetricsSource } from "../telemetry/metrics-source.ts";
 import { isRegistered } from "../telemetry/provider-link.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
 import { listenHttp } from "./http-listener.ts";
-import { onSignals } from "./signals.ts";
+import { stopAtSignal } from "./signals.ts";
 import { openFolderStores } from "./stores.ts";
 import { Teardown } from "./teardown.ts";
 
@@ -107,13 +107,13 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
 
   const stop = async (): Promise<void> => {
     stopping = true;
-    forgetSignals();
     // First the calls that are under way get their answers; `/ready` says 503 meanwhile.
     try {
       await server.drain();
       await agent.drain();
     } finally {
       await teardown.unwind();
+      forgetSignals();
     }
   };
   let stopped: Promise<void> | undefined;
@@ -121,7 +121,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
     stopped ??= stop();
     return stopped;
   };
-  const forgetSignals = options.signals === true ? onSignals(stopOnce, logger) : () => {};
+  const forgetSignals = options.signals === true ? stopAtSignal(stopOnce, logger) : () => {};
   return { agent, grpc, http: http ?? "", stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
 }
 
