@@ -5,6 +5,7 @@ import type { RandomBytes } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { AgentApi } from "../rpc/agent-api.ts";
+import { instrumentStore } from "../storage/instrumented.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import type { SegmentSink } from "../storage/segment-sink.ts";
 import type { Telemetry, TelemetryOptions } from "../telemetry/telemetry.ts";
@@ -76,8 +77,9 @@ export function buildRooms(
   options: ResolvedAgentOptions,
   self: AgentSelf,
 ): AgentRooms {
-  const { clock, logger, metadata, random, sink, store } = components;
+  const { clock, logger, metadata, random, sink } = components;
   const { telemetry } = self;
+  const store = instrumentStore(components.store, { metrics: telemetry.metrics, clock });
   const metadataReachability = new Reachability(clock);
   const storeReachability = new Reachability(clock);
   const instruments = new AgentInstruments(telemetry.metrics);
