@@ -130,7 +130,7 @@ export class LagMonitor {
       const rows = await this.#rows();
       const set = async (cursor: Cursor) => {
         const lag = await this.#ofCursor(cursor, rows.get(cursor.key));
-        if (!cursor.revoked) cursor.cells.setLag(lag.records, lag.seconds);
+        cursor.cells.setLag(lag.records, lag.seconds);
       };
       const done = await Promise.allSettled([...this.#parts.cursors()].map(set));
       if (done.some((it) => it.status === "rejected")) this.#failed();

@@ -32,6 +32,7 @@ describe("an offset that is out of range", () => {
     const consumer = open({ offsetReset: "latest" });
     const waiting = consumer.poll(5_000);
     await clock.run(1_000);
+    assert.equal(consumer.position("t", 0), 4);
     await agent.append("t", ["new"]);
     assert.deepEqual(texts(await until(waiting)), ["new"]);
     await until(consumer.close());
@@ -108,6 +109,22 @@ describe("a batch that is corrupt", () => {
     assert.match(error.message, /offset 3 of t\/0 .*checksum/);
     await until(consumer.close());
     assert.equal(agent.groups.committed("t"), 3);
+  });
+});
+
+describe("a seek", () => {
+  it("before an error was told makes it void", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", values(3));
+    const consumer = open();
+    await until(consumer.poll(1_000));
+    agent.log("t").error = invalid("CORRUPT_SEGMENT", "its checksum is wrong");
+    await clock.run(2_000);
+    agent.log("t").error = undefined;
+    consumer.seek("t", 0, 1);
+    assert.deepEqual(texts(await until(consumer.poll(1_000))), ["v1", "v2"]);
+    await until(consumer.close());
   });
 });
 
