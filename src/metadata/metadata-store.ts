@@ -1,7 +1,7 @@
 /**
  * The port to metadata: who owns which partition, which object holds which offset, how far a group has read.
  * Implementations: SQLite (one process), later PostgreSQL (many agents). Every implementation runs the contract
- * suite in test/contract/metadata-store.ts. All expiry is by the store's own clock, read after locks are held.
+ * suite in src/testing/contracts/metadata-store.ts. All expiry is by the store's own clock, read after locks are held.
  *
  * Errors: `METADATA_UNAVAILABLE` with outcome `none` (certainly not applied) or `unknown`; what else is
  * thrown stands at each method.

@@ -1,7 +1,7 @@
 /**
  * The port to durable bytes: a small part of what S3 offers. Implementations: memory, folder, (later) S3. Objects are
  * never overwritten: `put` is always conditional. Every implementation runs the contract suite in
- * test/contract/object-store.ts.
+ * src/testing/contracts/object-store.ts.
  */
 
 export interface ObjectInfo {

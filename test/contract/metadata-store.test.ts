@@ -2,8 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createSqliteMetadata } from "../../src/metadata/sqlite.ts";
+import { metadataStoreContract } from "../../src/testing/contracts/metadata-store.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
-import { metadataStoreContract } from "./metadata-store.ts";
 
 metadataStoreContract("SQLite in memory", {
   create: async () => {

@@ -6,7 +6,7 @@ import { createFolderStore } from "../../src/storage/folder.ts";
 import { instrumentStore } from "../../src/storage/instrumented.ts";
 import { createMemoryStore } from "../../src/storage/memory.ts";
 import { createMetricRegistry } from "../../src/telemetry/registry.ts";
-import { objectStoreContract } from "./object-store.ts";
+import { objectStoreContract } from "../../src/testing/contracts/object-store.ts";
 
 objectStoreContract("memory", { create: async () => createMemoryStore() });
 

@@ -7,7 +7,7 @@ import { createFolderSink } from "../../src/storage/folder-sink.ts";
 import { createMemoryStore } from "../../src/storage/memory.ts";
 import { createObjectSink } from "../../src/storage/object-sink.ts";
 import type { ObjectStore } from "../../src/storage/object-store.ts";
-import { segmentSinkContract } from "./segment-sink.ts";
+import { segmentSinkContract } from "../../src/testing/contracts/segment-sink.ts";
 
 /** One bucket for all runs, and what each of them opens and closes is a view of it. */
 function shared(store: ObjectStore): ObjectStore {

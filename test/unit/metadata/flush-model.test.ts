@@ -3,8 +3,8 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { CommittedFlush, MetadataStore } from "../../../src/metadata/metadata-store.ts";
 import { createSqliteMetadata } from "../../../src/metadata/sqlite.ts";
+import { flushOf, startRun } from "../../../src/testing/contracts/metadata-subject.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
-import { flushOf, startRun } from "../../contract/metadata-store.ts";
 
 const PARTITIONS = 3;
 const RUNS = ["run-a", "run-b"] as const;

@@ -2,7 +2,7 @@
 import process from "node:process";
 import { systemClock } from "../../../src/core/clock.ts";
 import { createSqliteMetadata } from "../../../src/metadata/sqlite.ts";
-import { flushOf } from "../../contract/metadata-store.ts";
+import { flushOf } from "../../../src/testing/contracts/metadata-subject.ts";
 
 const [path = "", topicId = "", runId = ""] = process.argv.slice(2);
 const metadata = createSqliteMetadata({ path, clock: systemClock });

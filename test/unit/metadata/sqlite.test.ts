@@ -6,8 +6,13 @@ import { systemClock } from "../../../src/core/clock.ts";
 import { limits } from "../../../src/core/limits.ts";
 import { createSqliteMetadata } from "../../../src/metadata/sqlite.ts";
 import { SqliteDatabase } from "../../../src/metadata/sqlite-database.ts";
+import {
+  flushOf,
+  heldTopic,
+  partitionsOf,
+  startRun,
+} from "../../../src/testing/contracts/metadata-subject.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
-import { flushOf, heldTopic, partitionsOf, startRun } from "../../contract/metadata-store.ts";
 import { Child } from "../../integration/child.ts";
 import { failure, scratchFolders } from "../storage/scratch.ts";
 

@@ -1,7 +1,7 @@
 /** The log's index: part of the metadata store's contract. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { CommittedFlush, MetadataStore } from "../../src/metadata/metadata-store.ts";
+import type { CommittedFlush, MetadataStore } from "../../metadata/metadata-store.ts";
 import {
   code,
   flushOf,
@@ -10,7 +10,7 @@ import {
   type MetadataSubject,
   partitionsOf,
   startRun,
-} from "./metadata-store.ts";
+} from "./metadata-subject.ts";
 
 async function flushesOf(metadata: MetadataStore, runId: string): Promise<CommittedFlush[]> {
   const found: CommittedFlush[] = [];

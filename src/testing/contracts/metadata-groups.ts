@@ -1,7 +1,7 @@
 /** Consumer groups, offsets and lag: part of the metadata store's contract. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { HeartbeatResult, MetadataStore } from "../../src/metadata/metadata-store.ts";
+import type { HeartbeatResult, MetadataStore } from "../../metadata/metadata-store.ts";
 import {
   code,
   flushOf,
@@ -9,7 +9,7 @@ import {
   heldTopic,
   type MetadataSubject,
   partitionsOf,
-} from "./metadata-store.ts";
+} from "./metadata-subject.ts";
 
 const NOBODY = { memberId: "", memberEpoch: 0 };
 const SESSION_MS = 10_000;

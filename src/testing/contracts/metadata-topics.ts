@@ -1,7 +1,7 @@
 /** Topics: part of the metadata store's contract. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { limits } from "../../src/core/limits.ts";
+import { limits } from "../../core/limits.ts";
 import {
   code,
   flushOf,
@@ -9,7 +9,7 @@ import {
   heldTopic,
   type MetadataSubject,
   partitionsOf,
-} from "./metadata-store.ts";
+} from "./metadata-subject.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 

@@ -1,17 +1,10 @@
-/**
- * What every metadata store promises. Run by metadata-store.test.ts for each implementation. The parts by noun are in
- * metadata-topics.ts, -leases.ts, -flushes.ts and -groups.ts.
- */
+/** What the parts of the metadata store's contract share: the store under test, and made-up names, runs and flushes. */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
-import { StreamHouseError } from "../../src/core/errors.ts";
-import type { Topic } from "../../src/core/topic.ts";
-import type { ChunkIndexEntry } from "../../src/format/chunk.ts";
-import type { FlushCommit, LeaseGrant, MetadataStore } from "../../src/metadata/metadata-store.ts";
-import { flushContract } from "./metadata-flushes.ts";
-import { groupContract } from "./metadata-groups.ts";
-import { leaseContract } from "./metadata-leases.ts";
-import { topicContract } from "./metadata-topics.ts";
+import { StreamHouseError } from "../../core/errors.ts";
+import { createUuid } from "../../core/ids.ts";
+import type { Topic } from "../../core/topic.ts";
+import type { ChunkIndexEntry } from "../../format/chunk.ts";
+import type { FlushCommit, LeaseGrant, MetadataStore } from "../../metadata/metadata-store.ts";
 
 /** A store to test, and its clock. */
 export interface MetadataSubject {
@@ -20,43 +13,9 @@ export interface MetadataSubject {
   readonly advance: (ms: number) => Promise<void>;
 }
 
-export interface MetadataContractSubject {
-  /** An empty store. */
-  readonly create: () => Promise<MetadataSubject>;
-  readonly cleanUp?: () => Promise<void>;
-}
-
-export function metadataStoreContract(name: string, contract: MetadataContractSubject): void {
-  describe(`metadata store contract: ${name}`, () => {
-    let subject: MetadataSubject;
-    before(async () => {
-      subject = await contract.create();
-    });
-    after(async () => {
-      await subject.metadata.close();
-      await contract.cleanUp?.();
-    });
-    const get = () => subject;
-    topicContract(get);
-    leaseContract(get);
-    flushContract(get);
-    groupContract(get);
-
-    it("refuses everything once it is closed, and closes twice", async () => {
-      const { metadata } = await contract.create();
-      await metadata.close();
-      await metadata.close();
-      await assert.rejects(metadata.listTopics(), code("CLOSED"));
-      await assert.rejects(metadata.allocateProducerId(), code("CLOSED"));
-    });
-  });
-}
-
-/** Names that no other test of the same store uses. */
-let counter = 0;
+/** A name that no other test of the same store uses. */
 export function fresh(what: string): string {
-  counter += 1;
-  return `${what}-${counter}`;
+  return `${what}-${createUuid()}`;
 }
 
 /** For `assert.rejects`. */

@@ -1,7 +1,7 @@
 /** Runs, leases and producer ids: part of the metadata store's contract. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
+import type { MetadataStore } from "../../metadata/metadata-store.ts";
 import {
   code,
   flushOf,
@@ -10,7 +10,7 @@ import {
   type MetadataSubject,
   partitionsOf,
   startRun,
-} from "./metadata-store.ts";
+} from "./metadata-subject.ts";
 
 async function holderOf(metadata: MetadataStore, topicId: string): Promise<string | undefined> {
   return (await metadata.listLeases()).find((it) => it.topicId === topicId)?.runId;

@@ -1,9 +1,9 @@
 /** What every segment sink promises. Run by segment-sink.test.ts for each implementation. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { StreamHouseError } from "../../src/core/errors.ts";
-import type { ObjectStore } from "../../src/storage/object-store.ts";
-import type { SegmentSink } from "../../src/storage/segment-sink.ts";
+import { StreamHouseError } from "../../core/errors.ts";
+import type { ObjectStore } from "../../storage/object-store.ts";
+import type { SegmentSink } from "../../storage/segment-sink.ts";
 
 export interface SegmentSinkSubject {
   /** A sink for the run, and the store that reads what it wrote. Several runs share one store. */

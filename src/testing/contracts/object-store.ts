@@ -1,8 +1,8 @@
 /** What every object store promises. Run by object-store.test.ts for each implementation. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { StreamHouseError } from "../../src/core/errors.ts";
-import type { ObjectStore } from "../../src/storage/object-store.ts";
+import { StreamHouseError } from "../../core/errors.ts";
+import type { ObjectStore } from "../../storage/object-store.ts";
 
 export interface ObjectStoreSubject {
   /** An empty store. */

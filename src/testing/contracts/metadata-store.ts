@@ -1,0 +1,43 @@
+/**
+ * What every metadata store promises. Run by metadata-store.test.ts for each implementation. The parts by noun are in
+ * metadata-topics.ts, -leases.ts, -flushes.ts and -groups.ts.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { flushContract } from "./metadata-flushes.ts";
+import { groupContract } from "./metadata-groups.ts";
+import { leaseContract } from "./metadata-leases.ts";
+import { code, type MetadataSubject } from "./metadata-subject.ts";
+import { topicContract } from "./metadata-topics.ts";
+
+export interface MetadataContractSubject {
+  /** An empty store. */
+  readonly create: () => Promise<MetadataSubject>;
+  readonly cleanUp?: () => Promise<void>;
+}
+
+export function metadataStoreContract(name: string, contract: MetadataContractSubject): void {
+  describe(`metadata store contract: ${name}`, () => {
+    let subject: MetadataSubject;
+    before(async () => {
+      subject = await contract.create();
+    });
+    after(async () => {
+      await subject.metadata.close();
+      await contract.cleanUp?.();
+    });
+    const get = () => subject;
+    topicContract(get);
+    leaseContract(get);
+    flushContract(get);
+    groupContract(get);
+
+    it("refuses everything once it is closed, and closes twice", async () => {
+      const { metadata } = await contract.create();
+      await metadata.close();
+      await metadata.close();
+      await assert.rejects(metadata.listTopics(), code("CLOSED"));
+      await assert.rejects(metadata.allocateProducerId(), code("CLOSED"));
+    });
+  });
+}
