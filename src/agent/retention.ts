@@ -3,7 +3,7 @@
  * that nobody can read any more, deletes objects that nothing refers to. In that order, so that a crash between leaves
  * unreferenced bytes and never a reference without bytes. Run by the agent's ticker.
  */
-import type { Clock } from "../core/clock.ts";
+import { type Clock, sleep } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { TopicPartition } from "../core/topic.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
@@ -24,8 +24,10 @@ export interface RetentionComponents {
   readonly logger: Logger;
 }
 
-/** Flushes forgotten in one transaction. */
-const STEP = 1_000;
+/** Flushes looked at in one transaction, during which nothing else runs. */
+const STEP = 250;
+/** Steps that find nothing dead (they may have looked at others) before a round ends. */
+const EMPTY_STEPS = 4;
 
 export class Retention {
   readonly #parts: RetentionComponents;
@@ -66,10 +68,13 @@ export class Retention {
   }
 
   async #forgetFlushes(): Promise<void> {
-    for (;;) {
-      const dead = await this.#parts.metadata.dropDeadFlushes(STEP);
-      for (const flush of dead) this.#parts.index.forget(flush);
-      if (dead.length < STEP) return;
+    const { clock, index, metadata } = this.#parts;
+    for (let empty = 0; empty < EMPTY_STEPS; ) {
+      const dead = await metadata.dropDeadFlushes(STEP);
+      for (const flush of dead) index.forget(flush);
+      empty = dead.length === 0 ? empty + 1 : 0;
+      // Everybody else has a turn: a database in the process answers without one.
+      if (dead.length > 0) await sleep(clock, 0);
     }
   }
 

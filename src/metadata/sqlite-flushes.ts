@@ -1,6 +1,6 @@
 /** The log's index in SQLite: committed flushes, and trimming those that nobody can read. Part of `createSqliteMetadata`. */
 import { StreamHouseError } from "../core/errors.ts";
-import type { TopicPartition } from "../core/topic.ts";
+import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import { type ChunkIndexEntry, decodeIndex, encodeIndex } from "../format/chunk-index.ts";
 import type { CommittedFlush, FlushCommit, FlushOutcome, MetadataStore } from "./metadata-store.ts";
 import { bytesOf, numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
@@ -151,14 +151,15 @@ function flushOf(row: SqlRow): CommittedFlush {
  */
 function dropDeadFlushes(db: SqliteDatabase, limit: number): CommittedFlush[] {
   const dead: CommittedFlush[] = [];
+  const logStarts: LogStarts = new Map();
   let left = limit;
   while (left > 0) {
     const trim = db.get("SELECT topic_id, partition FROM trims LIMIT 1");
     if (trim === undefined) break;
     const partition = { topicId: textOf(trim, "topic_id"), partition: numberOf(trim, "partition") };
-    const candidates = unwatched(db, partition, left);
+    const candidates = unwatched(db, partition, left, logStarts);
     for (const flush of candidates) {
-      if (rewatch(db, flush)) continue;
+      if (rewatch(db, flush, logStarts)) continue;
       db.run("DELETE FROM flushes WHERE flush_id = ?", flush.flushId);
       dead.push(flush);
     }
@@ -171,8 +172,16 @@ function dropDeadFlushes(db: SqliteDatabase, limit: number): CommittedFlush[] {
   return dead;
 }
 
-function unwatched(db: SqliteDatabase, it: TopicPartition, limit: number): CommittedFlush[] {
-  const logStart = logStartOf(db, it) ?? Number.MAX_SAFE_INTEGER;
+/** What was looked up in this transaction: flushes with many partitions have the same ones again and again. */
+type LogStarts = Map<string, number | undefined>;
+
+function unwatched(
+  db: SqliteDatabase,
+  it: TopicPartition,
+  limit: number,
+  logStarts: LogStarts,
+): CommittedFlush[] {
+  const logStart = logStartOf(db, it, logStarts) ?? Number.MAX_SAFE_INTEGER;
   const sql =
     `SELECT ${COLUMNS} FROM flushes WHERE watch_topic_id = ? AND watch_partition = ? ` +
     "AND watch_end <= ? ORDER BY watch_end LIMIT ?";
@@ -180,9 +189,9 @@ function unwatched(db: SqliteDatabase, it: TopicPartition, limit: number): Commi
 }
 
 /** Finds a partition that still needs the flush. False: there is none. */
-function rewatch(db: SqliteDatabase, flush: CommittedFlush): boolean {
+function rewatch(db: SqliteDatabase, flush: CommittedFlush, logStarts: LogStarts): boolean {
   for (const entry of flush.entries) {
-    const logStart = logStartOf(db, entry);
+    const logStart = logStartOf(db, entry, logStarts);
     if (logStart === undefined || endOf(entry) <= logStart) continue;
     db.run(
       "UPDATE flushes SET watch_topic_id = ?, watch_partition = ?, watch_end = ? WHERE flush_id = ?",
@@ -197,10 +206,19 @@ function rewatch(db: SqliteDatabase, flush: CommittedFlush): boolean {
 }
 
 /** Undefined: the partition is deleted. */
-function logStartOf(db: SqliteDatabase, it: TopicPartition): number | undefined {
+function logStartOf(
+  db: SqliteDatabase,
+  it: TopicPartition,
+  logStarts: LogStarts,
+): number | undefined {
+  const key = partitionKey(it.topicId, it.partition);
+  const known = logStarts.get(key);
+  if (known !== undefined || logStarts.has(key)) return known;
   const sql = "SELECT log_start FROM partitions WHERE topic_id = ? AND partition = ?";
   const row = db.get(sql, it.topicId, it.partition);
-  return row === undefined ? undefined : numberOf(row, "log_start");
+  const logStart = row === undefined ? undefined : numberOf(row, "log_start");
+  logStarts.set(key, logStart);
+  return logStart;
 }
 
 function endOf(entry: ChunkIndexEntry): number {
