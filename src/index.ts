@@ -17,12 +17,26 @@ export type {
   TopicChanges,
   TopicDescription,
 } from "./client/admin-api.ts";
-export type { Consumer } from "./consumer/consumer.ts";
-export type { ConsumerOptions } from "./consumer/options.ts";
+export type { ConsumedBatch } from "./consumer/consumed-batch.ts";
+export type {
+  CommitOffset,
+  Consumer,
+  ConsumerLag,
+  PartitionLagEntry,
+  ReadOptions,
+} from "./consumer/consumer.ts";
+export type { AssignedListener, RevocationInfo, RevokedListener } from "./consumer/listeners.ts";
+export type {
+  ConsumerOptions,
+  ManualPartition,
+  OffsetReset,
+  PartitionRef,
+} from "./consumer/options.ts";
 export {
   type ErrorCode,
   type ErrorKind,
   type ErrorOutcome,
+  type OffsetRange,
   StreamHouseError,
 } from "./core/errors.ts";
 export { limits } from "./core/limits.ts";

@@ -70,7 +70,10 @@ export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable
    */
   commit(offsets?: readonly CommitOffset[]): Promise<void>;
 
-  /** Stops handing out records of these partitions (default: all assigned). Lag and membership go on. */
+  /**
+   * Stops handing out records of these partitions (default: all assigned). Lag and membership go on; what was fetched ahead
+   * is fetched again after `resume`, so that paused partitions take no room from the others.
+   */
   pause(partitions?: readonly PartitionRef[]): void;
   resume(partitions?: readonly PartitionRef[]): void;
   paused(): readonly PartitionRef[];
@@ -196,7 +199,8 @@ class OpenConsumer implements Consumer {
   }
 
   position(topic: string, partition: number): number | undefined {
-    return this.#rooms.assignment.find(topic, partition)?.position;
+    const cursor = this.#rooms.assignment.find(topic, partition);
+    return cursor?.placed ? cursor.position : undefined;
   }
 
   committed(topic: string, partition: number): Promise<number | undefined> {
