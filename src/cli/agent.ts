@@ -1,5 +1,4 @@
 /** `streamhouse agent`: an agent on a data folder, with gRPC and HTTP, until SIGTERM or SIGINT. */
-import { serve } from "../serve/serve.ts";
 import { type Arguments, type CommandSpec, quote } from "./arguments.ts";
 import { type CliIo, createStderrLogger } from "./cli-io.ts";
 
@@ -36,6 +35,8 @@ export const agentSpec: CommandSpec = {
 export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
   const data = args.value("data") ?? "";
   if (data === "") throw args.mistake(`--data is ${quote(data)}: name a folder`);
+  // Loaded only here: the other commands start without a database and an SDK (and Node 22's warning about SQLite).
+  const { serve } = await import("../serve/serve.ts");
   const served = await serve({
     data,
     grpc: args.address("grpc", 0) ?? "",
