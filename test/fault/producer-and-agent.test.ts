@@ -7,13 +7,13 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { createCluster } from "../../src/client/cluster.ts";
-import type { ProduceChannel, Transport } from "../../src/client/transport.ts";
-import { type ErrorOutcome, StreamHouseError } from "../../src/core/errors.ts";
+import type { Transport } from "../../src/client/transport.ts";
+import type { StreamHouseError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/logger.ts";
 import { decodeChunk } from "../../src/format/chunk.ts";
 import { createProducer, type Producer } from "../../src/producer/producer.ts";
-import type { AgentApi, CallContext } from "../../src/rpc/agent-api.ts";
-import type { ProduceRequest, ProduceResponse } from "../../src/rpc/gen/streamhouse/v1/producer.ts";
+import type { AgentApi } from "../../src/rpc/agent-api.ts";
+import type { ProduceRequest } from "../../src/rpc/gen/streamhouse/v1/producer.ts";
 import type { SegmentSink } from "../../src/storage/segment-sink.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
 import {
@@ -26,6 +26,7 @@ import {
 } from "../unit/agent/bench-agent.ts";
 import { type AppendFate, MemoryStore, TestSink } from "../unit/agent/memory-store.ts";
 import { type Fate, type Faults, withFaults } from "./faulty-metadata.ts";
+import { LossyChannel, type LossyWay } from "./lossy-channel.ts";
 
 const SEEDS: readonly number[] = Array.from({ length: 30 }, (_, i) => i + 1);
 const STEPS = 120;
@@ -45,12 +46,7 @@ interface Sent {
   error: StreamHouseError | undefined;
 }
 
-function away(outcome: ErrorOutcome): StreamHouseError {
-  const message = "injected: the connection broke";
-  return new StreamHouseError({ code: "AGENT_UNREACHABLE", kind: "unavailable", outcome, message });
-}
-
-class Simulation {
+class Simulation implements LossyWay {
   readonly clock = new ManualClock();
   readonly trace: string[] = [];
   readonly #numbers: () => number;
@@ -58,7 +54,7 @@ class Simulation {
   readonly #store = new MemoryStore();
   readonly #sent: Sent[] = [];
   readonly #copies: boolean;
-  readonly #channels = new Set<Channel>();
+  readonly #channels = new Set<LossyChannel>();
   #agent: BenchAgent | undefined;
   #faults: Faults | undefined;
   #sink: StubbornSink | undefined;
@@ -88,6 +84,10 @@ class Simulation {
     );
     for (let i = 0; i < STEPS; i++) await this.#step();
     await this.#finish();
+  }
+
+  get api(): AgentApi {
+    return this.agent.agent.api;
   }
 
   get agent(): BenchAgent {
@@ -121,7 +121,7 @@ class Simulation {
     const connection = {
       ...{ address: "in-process", api },
       openProducer: () => {
-        const channel = new Channel(this, () => this.#channels.delete(channel));
+        const channel = new LossyChannel(this, () => this.#channels.delete(channel));
         this.#channels.add(channel);
         return channel;
       },
@@ -269,98 +269,6 @@ class Simulation {
       assert.ok(chunk);
       assert.equal(decodeChunk(chunk).length, location.length, "what is committed is whole");
     }
-  }
-}
-
-interface Parcel {
-  readonly deliver: () => void;
-  readonly fail: (error: StreamHouseError) => void;
-  delivered: boolean;
-}
-
-/** An ordered way with delays, lost answers, and breaks after which what was sent may still arrive. */
-class Channel implements ProduceChannel {
-  readonly #house: Simulation;
-  readonly #gone: () => void;
-  readonly #open = new Set<Parcel>();
-  readonly #line: Parcel[] = [];
-  #moving = false;
-  broken = false;
-
-  constructor(house: Simulation, gone: () => void) {
-    this.#house = house;
-    this.#gone = gone;
-  }
-
-  produce(request: ProduceRequest, call: CallContext): Promise<ProduceResponse> {
-    const house = this.#house;
-    if (this.broken) return Promise.reject(away("none"));
-    const sent = house.copied(request);
-    const { api } = house.agent.agent;
-    return new Promise((resolve, reject) => {
-      const late = new StreamHouseError({
-        ...{ code: "DEADLINE_EXCEEDED", kind: "unavailable", outcome: "unknown" },
-        message: "injected: no answer in time",
-      });
-      const timer = house.clock.schedule(call.timeoutMs ?? 30_000, () => parcel.fail(late));
-      const settle = () => {
-        timer.cancel();
-        this.#open.delete(parcel);
-      };
-      const parcel: Parcel = {
-        delivered: false,
-        fail: (error) => {
-          settle();
-          reject(error);
-        },
-        deliver: () => {
-          parcel.delivered = true;
-          const isLost = house.below(20) === 0;
-          api.produce(sent, { timeoutMs: request.timeoutMs }).then(
-            (answer) => {
-              if (isLost) return;
-              settle();
-              resolve(answer);
-            },
-            (error: StreamHouseError) => {
-              if (!isLost) parcel.fail(error);
-            },
-          );
-        },
-      };
-      this.#open.add(parcel);
-      // Within one process calls arrive at once.
-      if (house.inOneProcess) parcel.deliver();
-      else {
-        this.#line.push(parcel);
-        this.#move();
-      }
-    });
-  }
-
-  /** What is on its way may still arrive at the agent that it was sent to. */
-  break(): void {
-    this.broken = true;
-    this.#gone();
-    for (const parcel of [...this.#open]) parcel.fail(away("unknown"));
-  }
-
-  async close(): Promise<void> {
-    this.broken = true;
-    this.#gone();
-  }
-
-  #move(): void {
-    const next = this.#line[0];
-    if (this.#moving || next === undefined) return;
-    this.#moving = true;
-    const delay = this.#house.below(10) === 0 ? this.#house.below(3_000) : this.#house.below(5);
-    this.#house.clock.schedule(delay, () => {
-      this.#moving = false;
-      this.#line.shift();
-      next.deliver();
-      this.#move();
-    });
   }
 }
 
