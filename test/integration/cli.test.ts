@@ -43,6 +43,36 @@ const committedOf = async (group: string) =>
 
 const linesOf = (text: string) => text.split("\n").slice(0, -1);
 
+/** A consumer of a full topic whose reader reads nothing; resolves when the pipe is full and it stands still. */
+async function startSlowReader(topic: string) {
+  await createTopic(topic, 1);
+  const total = 60_000;
+  await produce(
+    topic,
+    Array.from({ length: total }, (_, i) => `${i} ${"y".repeat(100)}`),
+  );
+  const args = ["consume", topic, "--group", topic, "--exit-at-end", "--agents", agent.grpc];
+  const consumer = startCli(args, { holdStdout: true });
+  let before = -1;
+  await eventually("the consumer to stand still", async () => {
+    const { code, stdout } = await run(`lag ${topic} --json`);
+    if (code !== 0) return false;
+    const rows = JSON.parse(stdout) as LagRow[];
+    const committed = rows.reduce((sum, row) => sum + (row.committed ?? 0), 0);
+    const still = committed === before;
+    before = committed;
+    return still;
+  });
+  assert.ok(before < total, "it wrote everything although nobody read");
+  let text = "";
+  const readOn = () => {
+    consumer.process.stdout.on("data", (part: Uint8Array) => {
+      text += new TextDecoder().decode(part);
+    });
+  };
+  return { consumer, total, readOn, lines: () => linesOf(text) };
+}
+
 before(async () => {
   data = await mkdtemp(join(tmpdir(), "streamhouse-cli-"));
   agent = await startAgent(data);
@@ -221,35 +251,30 @@ describe("streamhouse produce and consume", () => {
     assert.equal(JSON.parse(next.stdout).offset, committed);
   });
 
-  it("do not run ahead of a reader that does not read", async () => {
-    await createTopic("slow", 1);
-    const total = 30_000;
-    await produce(
-      "slow",
-      Array.from({ length: total }, (_, i) => `${i} ${"y".repeat(100)}`),
+  it("do not run ahead of a reader that stands still, and go on when it does", async () => {
+    const slow = await startSlowReader("slow");
+    slow.readOn();
+    const { code } = await slow.consumer.finished();
+    assert.equal(code, 0, slow.consumer.stderr);
+    assert.equal(slow.lines().length, slow.total);
+    assert.equal(await committedOf("slow"), slow.total);
+  });
+
+  it("at SIGTERM commit exactly the lines that a slow reader gets, so that the next run has the rest", async () => {
+    const slow = await startSlowReader("slow-stop");
+    const ending = slow.consumer.end("SIGTERM");
+    slow.readOn();
+    const { code } = await ending;
+    assert.equal(code, 0, slow.consumer.stderr);
+    const first = slow.lines();
+    assert.ok(first.length < slow.total, "it had written everything before the signal");
+    assert.equal(await committedOf("slow-stop"), first.length);
+    const rest = await run("consume slow-stop --group slow-stop --exit-at-end");
+    const numbers = [...first, ...linesOf(rest.stdout)].map((line) => Number(line.split(" ")[0]));
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: slow.total }, (_, i) => i),
     );
-    const args = ["consume", "slow", "--group", "slow", "--exit-at-end", "--agents", agent.grpc];
-    const consumer = startCli(args, { holdStdout: true });
-    // The pipe is full when nothing more is committed although much is left.
-    let before = -1;
-    await eventually("the consumer to stand still", async () => {
-      const { code, stdout } = await run("lag slow --json");
-      if (code !== 0) return false;
-      const rows = JSON.parse(stdout) as LagRow[];
-      const committed = rows.reduce((sum, row) => sum + (row.committed ?? 0), 0);
-      const still = committed === before;
-      before = committed;
-      return still;
-    });
-    assert.ok(before < total, "it wrote everything although nobody read");
-    let text = "";
-    consumer.process.stdout.on("data", (part: Uint8Array) => {
-      text += new TextDecoder().decode(part);
-    });
-    const { code } = await consumer.finished();
-    assert.equal(code, 0, consumer.stderr);
-    assert.equal(linesOf(text).length, total);
-    assert.equal(await committedOf("slow"), total);
   });
 
   it("count a line beyond the record limit as unsent, name it, and send the rest", async () => {
