@@ -30,16 +30,21 @@ export interface AgentStatus {
   readonly storeDownForMs: number;
 }
 
+/** Owns partitions by lease, makes records durable and serves them. It knows no network: `createGrpcServer` puts one in front. */
 export interface Agent {
+  /** The same for every run, if the application names it; otherwise made with the agent. */
   readonly agentId: string;
   /** The current run; another after a run was lost. */
   readonly runId: string;
   /** The whole of the agent's service; also what its gRPC server calls. */
   readonly api: AgentApi;
+  /** `activeLeaseCount()`: the partitions whose lease this agent holds now. */
   readonly leaseManager: { activeLeaseCount(): number };
   /** The agent's instruments and tracer, shared with its gRPC server. Closed by `stop()`. */
   readonly telemetry: Telemetry;
+  /** Whether it holds the lease of any partition, by its own clock. */
   hasActiveLeases(): boolean;
+  /** What `/ready` tells: the phase, leases, and what cannot be reached. */
   status(): AgentStatus;
   /** The address that clients are told. Only before `start()`: the real port is known after listen. */
   setAddress(address: string): void;
@@ -54,7 +59,10 @@ export interface Agent {
   stop(): Promise<void>;
 }
 
-/** @throws StreamHouseError `INVALID_ARGUMENT` naming the setting */
+/**
+ * Makes an agent over the given stores; nothing runs before `start()`.
+ * @throws StreamHouseError `INVALID_ARGUMENT` naming the setting
+ */
 export function createAgent(components: AgentComponents, options: AgentOptions = {}): Agent {
   return new EmbeddedAgent(components, resolveAgentOptions(options, components.store.kind));
 }

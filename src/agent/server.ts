@@ -25,6 +25,7 @@ import { Http2Gate } from "../rpc/http2-gate.ts";
 import { services } from "../rpc/methods.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 
+/** What a gRPC server stands in front of, and what it shares with it. */
 export interface GrpcServerComponents {
   readonly api: AgentApi;
   /** The agent's own, so that calls are counted with what they did. Not closed by the server. */
@@ -33,6 +34,7 @@ export interface GrpcServerComponents {
   readonly clock: Clock;
 }
 
+/** Where the server listens and how long it is patient. */
 export interface GrpcServerOptions extends KeepaliveOptions {
   /** `host:port`; port 0 takes any free one. */
   readonly address: string;
@@ -40,6 +42,7 @@ export interface GrpcServerOptions extends KeepaliveOptions {
   readonly drainTimeoutMs?: number | undefined;
 }
 
+/** The network in front of an agent: all services of `proto/`, health and reflection. One start to one stop. */
 export interface GrpcServer {
   /**
    * Listens and answers the real address, `host:port`.

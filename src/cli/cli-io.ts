@@ -7,6 +7,7 @@ import type { LogFields, Logger } from "../core/logger.ts";
 import { onStopSignal } from "../serve/signals.ts";
 import { createLineOutput, type LineOutput } from "./line-output.ts";
 
+/** A command's whole contact with the outside. `runCli` uses the process's own unless it is given another. */
 export interface CliIo {
   /** Bytes of standard input until its end, or until `stop` aborts. */
   stdin(): AsyncIterable<Uint8Array>;

@@ -11,6 +11,7 @@ export interface WritableLike {
   off(event: "drain", listener: () => void): unknown;
 }
 
+/** Lines to a reader, and how many of them it has taken. */
 export interface LineOutput {
   /** The reader is gone, or the output broke: nothing more will be accepted. */
   readonly closed: boolean;

@@ -2,6 +2,7 @@
 import type { StreamHouseError } from "../core/errors.ts";
 import type { Topic } from "../core/topic.ts";
 
+/** What every administrative call takes. */
 export interface AdminCallOptions {
   /** Ends the call with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
@@ -9,6 +10,7 @@ export interface AdminCallOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** Settings of a new topic. */
 export interface CreateTopicOptions extends AdminCallOptions {
   /** From 1 to 10,000; default 1. It can be raised later, which re-maps keys. */
   readonly partitions?: number | undefined;
@@ -24,10 +26,12 @@ export interface TopicChanges {
   readonly retentionMs?: number | undefined;
 }
 
+/** A topic with each of its partitions, as the agents know it now. */
 export interface TopicDescription extends Topic {
   readonly partitionList: readonly PartitionDescription[];
 }
 
+/** One partition: what can be read of it, and who writes it. */
 export interface PartitionDescription {
   readonly partition: number;
   /** First offset that can be read. */
@@ -39,6 +43,7 @@ export interface PartitionDescription {
   readonly leaseEpoch: number;
 }
 
+/** The agents that run and the leases that they hold, from one reading of metadata. */
 export interface ClusterDescription {
   /** The run of the agent that answered. */
   readonly answeredByRunId: string;
@@ -46,6 +51,7 @@ export interface ClusterDescription {
   readonly leases: readonly LeaseDescription[];
 }
 
+/** One run of an agent, from its start until it stops or expires. */
 export interface AgentDescription {
   readonly agentId: string;
   readonly runId: string;
@@ -55,6 +61,7 @@ export interface AgentDescription {
   readonly expiresAtMs: number;
 }
 
+/** Which run may write a partition; the epoch rises with every new holder. */
 export interface LeaseDescription {
   readonly topicId: string;
   readonly partition: number;
@@ -62,6 +69,7 @@ export interface LeaseDescription {
   readonly epoch: number;
 }
 
+/** One line of the list of consumer groups. */
 export interface GroupListing {
   readonly group: string;
   /** Live members. */
@@ -69,6 +77,7 @@ export interface GroupListing {
   readonly epoch: number;
 }
 
+/** A consumer group: its live members, and its lag in each partition. */
 export interface GroupDescription {
   readonly group: string;
   readonly epoch: number;
@@ -79,6 +88,7 @@ export interface GroupDescription {
   readonly asOfMs: number;
 }
 
+/** A live member of a group and the partitions it has. */
 export interface MemberDescription {
   readonly memberId: string;
   readonly clientId: string;
@@ -90,6 +100,7 @@ export interface MemberDescription {
   }[];
 }
 
+/** How far a group has read a partition. */
 export interface PartitionLagDescription {
   readonly topicId: string;
   readonly topic: string;
@@ -111,12 +122,14 @@ export interface PartitionLagDescription {
 /** The log start, the high watermark, or the first record at or after a time (a Date, or ms since 1970). */
 export type OffsetPosition = "earliest" | "latest" | Date | number;
 
+/** The offset found in one partition. */
 export interface PartitionOffset {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
 }
 
+/** Where a group goes on in a partition. */
 export interface CommittedOffset {
   readonly topicId: string;
   readonly partition: number;

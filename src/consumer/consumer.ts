@@ -29,6 +29,7 @@ export interface ConsumerLag {
   readonly seconds: number;
 }
 
+/** The lag of one assigned partition. */
 export interface PartitionLagEntry extends PartitionRef, ConsumerLag {}
 
 /**

@@ -6,7 +6,9 @@ export interface RevocationInfo {
   readonly lost: boolean;
 }
 
+/** Called with partitions that were given to this consumer, before their first record is handed out. May `seek`. */
 export type AssignedListener = (partitions: readonly PartitionRef[]) => void | Promise<void>;
+/** Called with partitions that are being taken away, while the group waits (up to the rebalance timeout), or that were lost. */
 export type RevokedListener = (
   partitions: readonly PartitionRef[],
   info: RevocationInfo,

@@ -7,6 +7,7 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Time as the library sees it: everything that waits or measures is given one, so that tests can move it. */
 export interface Clock {
   /** Milliseconds since 1970 (wall clock: may jump). For timestamps that are stored or shown. */
   now(): number;

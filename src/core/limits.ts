@@ -3,6 +3,7 @@
  * The relations that other rooms rely on are asserted by test/unit/core/limits.test.ts.
  */
 
+/** The limits, by name; the unit is the end of the name. */
 export const limits = {
   /** One record, encoded: as Kafka's default `max.message.bytes`. */
   recordBytesMax: 1_048_576,

@@ -6,6 +6,7 @@ export interface Logger {
   error(message: string, fields?: LogFields): void;
 }
 
+/** What a log line is about, by name; `error` holds what was thrown. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /** The default: says nothing. */

@@ -9,6 +9,7 @@ import { type Logger, silentLogger } from "../core/logger.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
 import { createHouse, type House } from "./house.ts";
 
+/** How to reach the agents, and what is said and measured on the way. */
 export interface ConnectOptions {
   /** Where to begin, `host:port`; the other agents are learned from these. At least one. */
   readonly agents: readonly string[];

@@ -9,6 +9,7 @@ export interface StandardSchema<Input = unknown, Output = Input> {
   readonly "~standard": StandardSchemaProps<Input, Output>;
 }
 
+/** What a schema library puts under `~standard`. Source: https://standardschema.dev */
 export interface StandardSchemaProps<Input = unknown, Output = Input> {
   readonly version: 1;
   /** Name of the library. */
@@ -20,10 +21,12 @@ export interface StandardSchemaProps<Input = unknown, Output = Input> {
   readonly types?: { readonly input: Input; readonly output: Output } | undefined;
 }
 
+/** The converted value, or what is wrong with the one given. */
 export type StandardSchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly StandardSchemaIssue[] };
 
+/** One thing that is wrong with a value, and where in it. */
 export interface StandardSchemaIssue {
   readonly message: string;
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;

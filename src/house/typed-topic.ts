@@ -18,6 +18,7 @@ export interface Serializer {
   decode(bytes: Uint8Array): unknown;
 }
 
+/** How the values of a topic are checked, keyed and written as bytes. */
 export interface TopicOptions<Input, Output> {
   /** Checks and converts values at both ends. Without one, values are taken as they come. */
   readonly schema?: StandardSchema<Input, Output> | undefined;
@@ -50,6 +51,7 @@ export interface TypedRecord<Output> {
   readonly record: ConsumerRecord;
 }
 
+/** Sends values of one topic, checked by its schema. `close` and disposal flush first. */
 export interface TypedProducer<Input> extends AsyncDisposable {
   /** The producer underneath, for what is not here. */
   readonly raw: Producer;
@@ -61,6 +63,7 @@ export interface TypedProducer<Input> extends AsyncDisposable {
   close(options?: CloseOptions): Promise<void>;
 }
 
+/** Reads values of one topic, checked by its schema. What is committed, and when, is as for `Consumer`. */
 export interface TypedConsumer<Output> extends AsyncDisposable, AsyncIterable<TypedRecord<Output>> {
   /** The consumer underneath: `seek`, `pause`, `lag` … */
   readonly raw: Consumer;
@@ -69,6 +72,7 @@ export interface TypedConsumer<Output> extends AsyncDisposable, AsyncIterable<Ty
   close(): Promise<void>;
 }
 
+/** A topic whose values have a type. It holds nothing open; what it makes belongs to the house. */
 export interface TypedTopic<Input, Output = Input> {
   readonly name: string;
   /** Makes a producer for this topic. */

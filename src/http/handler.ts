@@ -10,6 +10,7 @@ import { createBearerCheck } from "./bearer.ts";
 import { type ReadinessRule, readinessOf, type StatusSource } from "./readiness.ts";
 import { Scrape, type ScrapeOptions, type ScrapeResult } from "./scrape.ts";
 
+/** What the handler tells of, and who may ask. */
 export interface HandlerOptions {
   /** Whose readiness `/ready` tells. Without an agent `/ready` says yes. */
   readonly agent?: StatusSource | undefined;
@@ -27,6 +28,7 @@ export interface HandlerOptions {
   readonly clock?: Clock | undefined;
 }
 
+/** Answers one request; never rejects. What `Bun.serve`, `Deno.serve`, srvx and Hono's `mount` take. */
 export type Handler = (request: Request) => Promise<Response>;
 
 interface Answer {

@@ -117,6 +117,10 @@ export interface LagRow extends PartitionBounds {
   readonly committedAtMs: number;
 }
 
+/**
+ * The port to metadata. Every call is one transaction, and what it answered is durable. `metadataStoreContract` of
+ * `./testing` is its exact meaning.
+ */
 export interface MetadataStore {
   readonly kind: string;
 

@@ -13,6 +13,7 @@ import { createLeaseStore } from "./sqlite-leases.ts";
 import { createProducerStore } from "./sqlite-producers.ts";
 import { createTopicStore } from "./sqlite-topics.ts";
 
+/** Where the database is, and the ports it uses. */
 export interface SqliteMetadataComponents {
   /** A file, or `:memory:`. Its directory must exist. */
   readonly path: string;

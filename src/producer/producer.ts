@@ -22,6 +22,7 @@ export interface SendRecord extends ProducerRecord {
   readonly topic: string;
 }
 
+/** What one `send` or `sendBatch` takes. */
 export interface SendOptions {
   /**
    * Takes the record back if it is still waiting here (`ABORTED`, outcome `none`); once its batch is on its way the
@@ -36,6 +37,7 @@ export interface SendBatch {
   readonly records: readonly ProducerRecord[];
 }
 
+/** How long `close` may take. */
 export interface CloseOptions {
   /** What is still pending after this many ms fails with `CLOSED`. Default: the producer's `deliveryTimeoutMs`. */
   readonly timeoutMs?: number | undefined;

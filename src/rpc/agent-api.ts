@@ -56,6 +56,7 @@ export interface CallContext {
   readonly tracestate?: string | undefined;
 }
 
+/** All that an agent does for clients, a method for each call of `proto/`. Every method rejects with a StreamHouseError only. */
 export interface AgentApi {
   initProducer(request: InitProducerRequest, call: CallContext): Promise<InitProducerResponse>;
   /**

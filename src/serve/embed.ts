@@ -11,6 +11,7 @@ import type { TelemetryOptions } from "../telemetry/telemetry.ts";
 import { openFolderStores, openMemoryStores } from "./stores.ts";
 import { Teardown } from "./teardown.ts";
 
+/** Settings of an agent inside the application. */
 export interface EmbedOptions {
   /** The folder that holds everything; made if it is missing. Without one, everything is in memory and gone with the process. */
   readonly data?: string | undefined;

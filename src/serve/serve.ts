@@ -23,6 +23,7 @@ export interface ServeTelemetry extends TelemetryOptions {
   readonly metrics?: MetricsSource | undefined;
 }
 
+/** Settings of an agent process. Only `data` is needed. */
 export interface ServeOptions {
   /** The folder that holds everything; made if it is missing. One agent at a time. */
   readonly data: string;
@@ -47,6 +48,7 @@ export interface ServeOptions {
   readonly agent?: Omit<AgentOptions, "runId" | "address" | "predecessorsDead"> | undefined;
 }
 
+/** An agent that serves, and where. Disposal is `stop()`. */
 export interface Served extends AsyncDisposable {
   readonly agent: Agent;
   /** The real address, `host:port`. */

@@ -22,6 +22,7 @@ import {
 import type { SegmentSink } from "./segment-sink.ts";
 import { checkSignal } from "./store-errors.ts";
 
+/** Where chunks are appended, and for which run. */
 export interface FolderSinkComponents {
   /** The same directory as the folder store's: chunks are read through it by key. */
   readonly dir: string;

@@ -9,6 +9,7 @@ import { segmentKey } from "../format/keys.ts";
 import type { ObjectStore } from "./object-store.ts";
 import type { SegmentSink } from "./segment-sink.ts";
 
+/** The store that chunks are put into, and for which run. */
 export interface ObjectSinkComponents {
   /** Stays open when the sink is closed. */
   readonly store: ObjectStore;
@@ -23,6 +24,7 @@ export interface ObjectSinkOptions {
   readonly prefix?: string | undefined;
 }
 
+/** A sink that puts each chunk as an object of its own, for stores without append. */
 export function createObjectSink(
   components: ObjectSinkComponents,
   options: ObjectSinkOptions = {},

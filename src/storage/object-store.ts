@@ -4,17 +4,25 @@
  * src/testing/contracts/object-store.ts.
  */
 
+/** An object as a listing shows it. */
 export interface ObjectInfo {
   readonly key: string;
+  /** Bytes. */
   readonly size: number;
+  /** ms since 1970. */
   readonly modifiedAtMs: number;
 }
 
+/** A part of an object, in bytes from its beginning. */
 export interface ByteRange {
   readonly start: number;
   readonly length: number;
 }
 
+/**
+ * The port to durable bytes under keys, in Web types. Objects are never overwritten. `objectStoreContract` of `./testing` is
+ * its exact meaning.
+ */
 export interface ObjectStore {
   /** Name for telemetry and messages: `memory`, `folder`, `s3`. */
   readonly kind: string;

@@ -1,6 +1,7 @@
 /** Where one agent run puts its chunks. The folder appends to a file of the run; object stores get one object a chunk. */
 import type { ChunkLocation } from "../format/chunk.ts";
 
+/** The port through which an agent's run makes chunks durable. `segmentSinkContract` of `./testing` is its exact meaning. */
 export interface SegmentSink {
   /** How many appends may be under way at once (folder 1: one file is written in order). */
   readonly concurrency: number;

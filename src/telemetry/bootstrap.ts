@@ -27,6 +27,7 @@ import { createTracerProvider } from "./bootstrap-traces.ts";
 import type { MetricsSource } from "./metrics-source.ts";
 import { createMetricRegistry } from "./registry.ts";
 
+/** What the bootstrap sets up beyond what the `OTEL_*` variables say. */
 export interface BootstrapOptions {
   /** `service.name` of the resource. Default: `OTEL_SERVICE_NAME`, else `streamhouse`. */
   readonly serviceName?: string | undefined;
@@ -51,6 +52,7 @@ export interface BootstrapOptions {
   readonly logger?: Pick<Logger, "warn"> | undefined;
 }
 
+/** An OpenTelemetry SDK that runs. Fits `telemetry` of `serve`, `connect` and `embed`. */
 export interface TelemetrySdk {
   readonly meterProvider: MeterProvider;
   readonly tracerProvider: TracerProvider;

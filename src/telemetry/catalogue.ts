@@ -13,6 +13,7 @@ export type { InstrumentDescriptor, InstrumentKind };
 /** Keys of the catalogue. */
 export type InstrumentKey = ClientInstrumentKey | AgentInstrumentKey | HealthInstrumentKey;
 
+/** Every instrument there is, by key: name, kind, unit, attributes, buckets. `docs/metrics.md` is made from it. */
 export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = Object.freeze({
   ...clientInstruments,
   ...agentInstruments,

@@ -3,8 +3,10 @@
  * and by everything that records or reports.
  */
 
+/** What OpenTelemetry calls an instrument; an up-down counter is a gauge to Prometheus. */
 export type InstrumentKind = "counter" | "upDownCounter" | "gauge" | "histogram";
 
+/** All that is known of an instrument before it is made. */
 export interface InstrumentDescriptor {
   readonly name: string;
   readonly kind: InstrumentKind;

@@ -33,6 +33,7 @@ export interface TelemetryComponent {
   readonly name: string;
 }
 
+/** The cells and the tracer of one component, made with it and closed with it. */
 export interface Telemetry {
   readonly metrics: MetricRegistry;
   readonly tracer: Tracer;

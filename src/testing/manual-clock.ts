@@ -7,11 +7,13 @@ interface Scheduled {
   readonly fn: () => void;
 }
 
+/** When a manual clock begins. */
 export interface ManualClockOptions {
   /** Wall clock at the beginning, ms since 1970. Default 1,700,000,000,000. */
   readonly startMs?: number | undefined;
 }
 
+/** A clock that stands still until a test moves it; timers ring in order as it passes them. */
 export class ManualClock implements Clock {
   readonly #startMs: number;
   readonly #timers = new Set<Scheduled>();

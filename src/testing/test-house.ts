@@ -5,6 +5,7 @@ import type { Logger } from "../core/logger.ts";
 import { type EmbeddedHouse, type EmbedOptions, embed } from "../serve/embed.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
 
+/** What a test puts in place of the defaults. */
 export interface TestHouseOptions {
   /** For instance a `ManualClock`. Default: the real one. */
   readonly clock?: Clock | undefined;

@@ -10,12 +10,14 @@ import { leaseContract } from "./metadata-leases.ts";
 import { code, type MetadataSubject } from "./metadata-subject.ts";
 import { topicContract } from "./metadata-topics.ts";
 
+/** How the contract gets a metadata store to look at. */
 export interface MetadataContractSubject {
   /** An empty store. */
   readonly create: () => Promise<MetadataSubject>;
   readonly cleanUp?: () => Promise<void>;
 }
 
+/** Declares the tests that every MetadataStore must pass, for `node:test` on any runtime. */
 export function metadataStoreContract(name: string, contract: MetadataContractSubject): void {
   describe(`metadata store contract: ${name}`, () => {
     let subject: MetadataSubject;

@@ -4,6 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { StreamHouseError } from "../../core/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 
+/** How the contract gets an object store to look at. */
 export interface ObjectStoreSubject {
   /** An empty store. */
   readonly create: () => Promise<ObjectStore>;
@@ -37,6 +38,7 @@ const BAD_KEYS = [
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const ascending = (length: number) => Uint8Array.from({ length }, (_, i) => i % 251);
 
+/** Declares the tests that every ObjectStore must pass, for `node:test` on any runtime. */
 export function objectStoreContract(name: string, subject: ObjectStoreSubject): void {
   describe(`object store contract: ${name}`, () => {
     let store: ObjectStore;

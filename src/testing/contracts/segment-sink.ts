@@ -5,6 +5,7 @@ import { StreamHouseError } from "../../core/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import type { SegmentSink } from "../../storage/segment-sink.ts";
 
+/** How the contract gets a sink to look at. */
 export interface SegmentSinkSubject {
   /** A sink for the run, and the store that reads what it wrote. Several runs share one store. */
   readonly create: (runId: string) => Promise<{ sink: SegmentSink; store: ObjectStore }>;
@@ -14,6 +15,7 @@ export interface SegmentSinkSubject {
 const RUN = "01K0000000000000000000000A";
 const OTHER_RUN = "01K0000000000000000000000B";
 
+/** Declares the tests that every SegmentSink must pass, for `node:test` on any runtime. */
 export function segmentSinkContract(name: string, subject: SegmentSinkSubject): void {
   describe(`segment sink contract: ${name}`, () => {
     let sink: SegmentSink;
