@@ -7,6 +7,7 @@ import type { House } from "../../src/house/house.ts";
 import { type Served, serve } from "../../src/serve/serve.ts";
 import { bootstrap, type TelemetrySdk } from "../../src/telemetry/bootstrap.ts";
 import { eventually } from "./child.ts";
+import { parseMetrics, type Sample, samplesOf, sumOf } from "./metrics-text.ts";
 import { temporaryFolder } from "./ways.ts";
 
 const topic = "orders";
@@ -14,28 +15,6 @@ const group = "billing";
 const produced = 1_000;
 const tooLarge = 3;
 const consumed = 600;
-
-interface Sample {
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly value: number;
-}
-
-function parse(text: string): readonly Sample[] {
-  return text
-    .split("\n")
-    .filter((line) => line !== "" && !line.startsWith("#"))
-    .map((line) => {
-      const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/.exec(line);
-      assert.ok(match, `not a sample: ${line}`);
-      const labels = [...(match[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)];
-      return {
-        name: match[1] ?? "",
-        labels: Object.fromEntries(labels.map(([, name, value]) => [name, value])),
-        value: Number(match[3]),
-      };
-    });
-}
 
 describe("the 22 required instruments after real work", () => {
   let sdk: TelemetrySdk;
@@ -45,18 +24,11 @@ describe("the 22 required instruments after real work", () => {
   let removeFolder: () => Promise<void>;
   let samples: readonly Sample[] = [];
 
-  const scrape = async () => parse(await (await fetch(`${served.http}/metrics`)).text());
+  const scrape = async () => parseMetrics(await (await fetch(`${served.http}/metrics`)).text());
   const matching = (name: string, labels: Readonly<Record<string, string>>) =>
-    samples.filter(
-      (it) => it.name === name && Object.entries(labels).every(([key, v]) => it.labels[key] === v),
-    );
-  /** The sum of the family's samples that carry these labels; fails if there are none. */
-  const sum = (name: string, labels: Readonly<Record<string, string>> = {}): number => {
-    const found = matching(name, labels);
-    const there = samples.filter((it) => it.name === name).map((it) => JSON.stringify(it.labels));
-    assert.ok(found.length > 0, `no ${name} with ${JSON.stringify(labels)}; there are ${there}`);
-    return found.reduce((total, it) => total + it.value, 0);
-  };
+    samplesOf(samples, name, labels);
+  const sum = (name: string, labels: Readonly<Record<string, string>> = {}) =>
+    sumOf(samples, name, labels);
 
   before(async () => {
     const folder = await temporaryFolder();
