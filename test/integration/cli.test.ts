@@ -86,6 +86,9 @@ after(async () => {
 describe("streamhouse agent", () => {
   it("says in one JSON line where it serves, and answers there", async () => {
     assert.match(agent.child.stdout, /^\{"event":"ready",.*\}\n$/);
+    const ready = JSON.parse(agent.child.stdout) as object;
+    assert.deepEqual(Object.keys(ready), ["event", "grpc", "http", "agentId"]);
+    assert.match(agent.child.stderr, /HTTP endpoint listens/, "logs go to standard error");
     assert.match(agent.grpc, /^127\.0\.0\.1:[1-9]\d*$/);
     assert.match(agent.http, /^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
     assert.ok(agent.agentId.length > 0);
@@ -253,6 +256,8 @@ describe("streamhouse produce and consume", () => {
 
   it("do not run ahead of a reader that stands still, and go on when it does", async () => {
     const slow = await startSlowReader("slow");
+    // --exit-at-end means the end as it was at the start: what comes later is not this run's.
+    await produce("slow", ["later", "and later"]);
     slow.readOn();
     const { code } = await slow.consumer.finished();
     assert.equal(code, 0, slow.consumer.stderr);

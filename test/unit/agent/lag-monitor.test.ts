@@ -162,7 +162,7 @@ describe("the agent's instruments", () => {
     await bench.clock.until(bench.agent.stop());
   });
 
-  it("count failures as failures: no record written, the flush failed, the renewal in error", async () => {
+  it("count failures as failures: no record written, the flush failed, the renewal in error or lost", async () => {
     const { bench, faults } = await start();
     bench.sink.fates.push("full");
     await bench.clock.until(send(bench, "t", ["a"]).catch(() => {}));
@@ -171,8 +171,14 @@ describe("the agent's instruments", () => {
     assert.deepEqual(outcomes, ["failed"]);
     faults.next.renewRun = ["none"];
     await bench.clock.run(3_100);
-    const failed = valuesOf(bench, catalogue.leaseRenewals).find(([a]) => a.status === "error");
-    assert.equal(failed?.[1], 1);
+    const renewals = (status: string) =>
+      valuesOf(bench, catalogue.leaseRenewals).find(([a]) => a.status === status)?.[1];
+    assert.equal(renewals("error"), 1);
+    assert.equal(renewals("lost"), 0);
+    await bench.metadata.endRun(bench.agent.runId);
+    await bench.clock.run(3_100);
+    assert.equal(renewals("lost"), 1);
+    assert.equal(renewals("error"), 1);
     await bench.clock.until(bench.agent.stop());
   });
 });
