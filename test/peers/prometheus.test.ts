@@ -1,6 +1,6 @@
 /** A real Prometheus scrapes an agent under load, and its API returns the true counts. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -134,6 +134,14 @@ describe("a real Prometheus", () => {
     }
     const sendCount = await query(`sum(streamhouse_send_duration_seconds_count)`);
     assert.equal(sendCount, RECORDS);
+  });
+
+  it("has a promtool that accepts what the agent answers after the load", async () => {
+    const input = await (await fetch(`${server.http}/metrics`)).text();
+    assert.match(input, /^streamhouse_records_written_total\{.*\} \d+$/m);
+    const checked = spawnSync("promtool", ["check", "metrics"], { input });
+    assert.equal(checked.error, undefined);
+    assert.deepEqual([checked.status, checked.stderr.toString()], [0, ""]);
   });
 
   it("saw every scrape succeed", async () => {
