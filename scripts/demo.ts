@@ -16,9 +16,11 @@ import { createProgress, formatCount } from "./demo/progress.ts";
 import { printReport } from "./demo/report.ts";
 import { roundTrip } from "./demo/round-trip.ts";
 import { readSettings, type Settings } from "./demo/settings.ts";
-import { flights, linesOf } from "./demo/source.ts";
+import { flights, linesOf, type Source } from "./demo/source.ts";
 
 const interrupted = new AbortController();
+// A reader that goes away, as `| head -1` does, is no reason to leave the data behind: what is under way ends as at Ctrl-C.
+process.stdout.on("error", () => interrupted.abort(new Error("nobody reads the output any more")));
 const forgetSignals = onStopSignal(() => {
   interrupted.abort(new Error("interrupted before the check"));
 });
@@ -31,11 +33,14 @@ async function main(): Promise<number> {
   const settings = readSettings(process.argv.slice(2));
   if (typeof settings === "number") return settings;
   const telemetry = bootstrap({ serviceName: "streamhouse-demo" });
+  const { input, recordsMax } = settings;
   const data = settings.data ?? (await mkdtemp(join(tmpdir(), "streamhouse-demo-")));
   try {
+    // Before the agent, so that nothing has begun if it cannot be read.
+    const source = await (input === undefined ? flights(recordsMax) : linesOf(input, recordsMax));
     const { grpc, http } = settings;
     await using served = await serve({ data, grpc, http, telemetry });
-    return await run(settings, served, data);
+    return await run(settings, source, served, data);
   } catch (error) {
     console.error(`demo: ${describe(error)}`);
     return 1;
@@ -45,10 +50,14 @@ async function main(): Promise<number> {
   }
 }
 
-async function run(settings: Settings, served: Served, data: string): Promise<number> {
+async function run(
+  settings: Settings,
+  source: Source,
+  served: Served,
+  data: string,
+): Promise<number> {
   console.log(`agent on ${served.grpc}, data in ${data}, ${served.http}/metrics`);
-  const { input, recordsMax, partitions } = settings;
-  const source = await (input === undefined ? flights(recordsMax) : linesOf(input, recordsMax));
+  const { partitions } = settings;
   await using house = await connect({ agents: [served.grpc], clientId: "demo" });
   const topic = await freeTopicName(house, source.topic);
   await house.admin.createTopic(topic, { partitions });

@@ -26,7 +26,7 @@ export function printReport(outcome: Outcome, total: number): boolean {
   const megabytes = (bytes: number, ms: number) => (bytes / 1e6 / (ms / 1_000)).toFixed(1);
   console.log("");
   console.log(
-    `records     ${formatCount(read.records)}, ${(read.bytes / 1e6).toFixed(1)} MB of keys and values`,
+    `records     ${formatCount(read.records)}, ${formatSize(read.bytes)} of keys and values`,
   );
   console.log(
     `sent        ${rate(sent.records, sendMs)} records/s, ${megabytes(sent.bytes, sendMs)} MB/s, durable and acknowledged`,
@@ -41,6 +41,11 @@ export function printReport(outcome: Outcome, total: number): boolean {
   for (const [holds, text] of checks)
     console.log(`${holds ? "ok         " : "NOT OK     "} ${text}`);
   const holds = checks.every(([ok]) => ok);
-  console.log(holds ? "What came out is what went in." : "What came out is NOT what went in.");
+  if (total === 0) console.log("Nothing went in: the input has no records.");
+  else console.log(holds ? "What came out is what went in." : "What came out is NOT what went in.");
   return holds;
+}
+
+function formatSize(bytes: number): string {
+  return bytes < 100_000 ? `${formatCount(bytes)} bytes` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

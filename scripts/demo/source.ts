@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { readLines } from "../../src/cli/line-input.ts";
+import { type Line, readLines } from "../../src/cli/line-input.ts";
 import { limits } from "../../src/core/limits.ts";
 
 export interface Source {
@@ -37,11 +37,11 @@ export async function flights(recordsMax: number): Promise<Source> {
 
 /**
  * The lines of a file, each a record. Reads it once to count and once to send.
- * @throws Error naming the line that is longer than a record may be
+ * @throws Error naming the line that is longer than a record may be, or what is wrong with the file
  */
 export async function linesOf(path: string, recordsMax: number): Promise<Source> {
   let total = 0;
-  for await (const lines of readLines(createReadStream(path), limits.recordBytesMax)) {
+  for await (const lines of linesFrom(path)) {
     for (const line of lines) {
       if (line.bytes !== undefined) continue;
       throw new Error(
@@ -61,7 +61,7 @@ export async function linesOf(path: string, recordsMax: number): Promise<Source>
     total: chosen,
     async *values() {
       let left = chosen;
-      for await (const lines of readLines(createReadStream(path), limits.recordBytesMax)) {
+      for await (const lines of linesFrom(path)) {
         if (left <= 0) return;
         const values = lines.slice(0, left).map((line) => line.bytes ?? new Uint8Array(0));
         left -= values.length;
@@ -69,4 +69,12 @@ export async function linesOf(path: string, recordsMax: number): Promise<Source>
       }
     },
   };
+}
+
+async function* linesFrom(path: string): AsyncGenerator<readonly Line[]> {
+  try {
+    yield* readLines(createReadStream(path), limits.recordBytesMax);
+  } catch (error) {
+    throw new Error(`cannot read ${path}: ${error instanceof Error ? error.message : error}`);
+  }
 }

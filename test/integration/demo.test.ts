@@ -64,6 +64,14 @@ describe("the main job", () => {
     await folder.remove();
   });
 
+  it("ends in one line when nobody reads its output any more", async () => {
+    const child = demo("--once", ...anyHttp);
+    await child.says("what it sends", (out) => out.includes("sending 200,000"));
+    child.process.stdout.destroy();
+    const { code, stderr } = await child.finished();
+    assert.deepEqual([code, stderr], [1, "demo: nobody reads the output any more\n"]);
+  });
+
   it("says in one line what is wrong: a port that is taken, a file that is not there, a mistake", async () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
@@ -73,8 +81,8 @@ describe("the main job", () => {
     assert.match(taken.stderr, new RegExp(`^demo: cannot listen on 127.0.0.1:${port}: .*--http`));
     await new Promise((resolve) => blocker.close(resolve));
     const missing = await demo("--once", "--input", "/no/such/file", ...anyHttp).finished();
-    assert.equal(missing.code, 1);
-    assert.match(missing.stderr, /^demo: ENOENT.*\/no\/such\/file/);
+    assert.deepEqual([missing.code, missing.stdout], [1, ""]);
+    assert.match(missing.stderr, /^demo: cannot read \/no\/such\/file: ENOENT/);
     const mistake = await demo("--onec").finished();
     assert.deepEqual([mistake.code, mistake.stdout], [2, ""]);
     assert.match(mistake.stderr, /^demo: unknown option "--onec"/);
