@@ -146,18 +146,19 @@ export interface CommittedOffset {
  * only when they were certainly not applied.
  */
 export interface Admin {
-  /** @throws StreamHouseError `TOPIC_EXISTS`, `INVALID_TOPIC_NAME`, `INVALID_ARGUMENT` */
+  /** Creates a topic. @throws StreamHouseError `TOPIC_EXISTS`, `INVALID_TOPIC_NAME`, `INVALID_ARGUMENT` */
   createTopic(name: string, options?: CreateTopicOptions): Promise<Topic>;
   /** Deletes the topic and its records. @throws StreamHouseError `TOPIC_NOT_FOUND` */
   deleteTopic(name: string, options?: AdminCallOptions): Promise<void>;
   /** Every topic, by name. */
   listTopics(options?: AdminCallOptions): Promise<readonly Topic[]>;
-  /** @throws StreamHouseError `TOPIC_NOT_FOUND` */
+  /** A topic and its partitions: bounds and lease holders. @throws StreamHouseError `TOPIC_NOT_FOUND` */
   describeTopic(name: string, options?: AdminCallOptions): Promise<TopicDescription>;
-  /** @throws StreamHouseError `TOPIC_NOT_FOUND`, `INVALID_ARGUMENT` if the partition count would fall */
+  /** Changes partitions or retention. @throws StreamHouseError `TOPIC_NOT_FOUND`, `INVALID_ARGUMENT` if the partition count would fall */
   alterTopic(name: string, changes: TopicChanges, options?: AdminCallOptions): Promise<Topic>;
   /** Agents and leases. */
   describeCluster(options?: AdminCallOptions): Promise<ClusterDescription>;
+  /** Groups that have members or have committed. */
   listGroups(options?: AdminCallOptions): Promise<readonly GroupListing[]>;
   /** Members, assignment and lag. */
   describeGroup(group: string, options?: AdminCallOptions): Promise<GroupDescription>;

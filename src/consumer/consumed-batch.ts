@@ -5,8 +5,11 @@ import type { PartitionRef } from "./options.ts";
 
 /** One batch as it was produced, from the consumer's position on. It is finished when the next one is asked for. */
 export interface ConsumedBatch extends Iterable<ConsumerRecord>, PartitionRef {
+  /** Offset of its first record here: the consumer's position may lie within the batch. */
   readonly firstOffset: number;
+  /** Offset of its last record. */
   readonly lastOffset: number;
+  /** Its records here. */
   readonly count: number;
   /** When the agent appended it, ms since 1970 by the agent's clock. */
   readonly appendTimestamp: number;

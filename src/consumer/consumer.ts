@@ -42,6 +42,7 @@ export interface PartitionLagEntry extends PartitionRef, ConsumerLag {}
  * Errors come out of `poll` and iteration and leave the consumer usable: iterate again to go on.
  */
 export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable {
+  /** Undefined for a consumer of assigned partitions that commits nothing. */
   readonly group: string | undefined;
   /** The consumer's own id in its group. */
   readonly memberId: string;
@@ -76,14 +77,18 @@ export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable
    * is fetched again after `resume`, so that paused partitions take no room from the others.
    */
   pause(partitions?: readonly PartitionRef[]): void;
+  /** Goes on with paused partitions where they stopped. Default: all. */
   resume(partitions?: readonly PartitionRef[]): void;
+  /** The partitions that are paused now. */
   paused(): readonly PartitionRef[];
   /**
    * The next record of the partition will be the one at `offset`.
    * @throws StreamHouseError `INVALID_ARGUMENT` if the partition is not assigned (with a group: seek in `onAssigned`)
    */
   seek(topic: string, partition: number, offset: number): void;
+  /** Goes to the log start of these partitions. Default: all that are assigned. */
   seekToBeginning(partitions?: readonly PartitionRef[]): Promise<void>;
+  /** Goes to the high watermark: only what comes later is read. Default: all that are assigned. */
   seekToEnd(partitions?: readonly PartitionRef[]): Promise<void>;
   /** To the first batch with a record of at least this time (ms since 1970), or the end. */
   seekToTimestamp(timestampMs: number, partitions?: readonly PartitionRef[]): Promise<void>;
@@ -92,6 +97,7 @@ export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable
   position(topic: string, partition: number): number | undefined;
   /** What the group has committed, asked of the agents; undefined if nothing. */
   committed(topic: string, partition: number): Promise<number | undefined>;
+  /** The partitions that this consumer has now; none before its first read. */
   assignment(): readonly PartitionRef[];
   /** Called, and awaited, before the first record of new partitions: the place to `seek`. Answers how to unsubscribe. */
   onAssigned(listener: AssignedListener): () => void;

@@ -97,12 +97,19 @@ const BRAND = Symbol.for("@streamhouse/streamhouse/error");
 /** Thrown and rejected with by everything in this package. */
 export class StreamHouseError extends Error {
   override readonly name = "StreamHouseError";
+  /** What happened, by a stable name: see docs/errors.md. */
   readonly code: ErrorCode;
+  /** What the caller can do about it. */
   readonly kind: ErrorKind;
+  /** The same call can succeed later. */
   readonly retriable: boolean;
+  /** `none`: certainly not applied. `unknown`: it may have been. */
   readonly outcome: ErrorOutcome;
+  /** The agent asks for at least this pause, ms. */
   readonly retryAfterMs: number | undefined;
+  /** The option, argument or request field that is at fault. */
   readonly field: string | undefined;
+  /** Who holds the partition's lease, `host:port`, where the agent knew. */
   readonly holderAddress: string | undefined;
   /** From a consumer: the records that cannot be read. `seek` to `lastOffset + 1` to go on behind them. */
   readonly range: OffsetRange | undefined;

@@ -45,8 +45,11 @@ export class ConsumerRecord implements RecordPosition {
   readonly timestamp: number;
   /** When the agent appended it, ms since 1970 by the agent's clock. */
   readonly appendTimestamp: number;
+  /** Null if it has none, which is not the same as an empty one. */
   readonly key: Uint8Array | null;
+  /** Null for a tombstone, which is not the same as an empty value. */
   readonly value: Uint8Array | null;
+  /** In the order in which they were sent; a name may repeat. */
   readonly headers: readonly RecordHeader[];
 
   constructor(

@@ -33,6 +33,7 @@ export interface EmbedComponents {
 
 /** A house whose agent lives in the same process. `close()` stops the agent too. */
 export interface EmbeddedHouse extends House {
+  /** The agent behind this house; stopped by `close()`. */
   readonly agent: Agent;
 }
 

@@ -50,6 +50,7 @@ export interface ServeOptions {
 
 /** An agent that serves, and where. Disposal is `stop()`. */
 export interface Served extends AsyncDisposable {
+  /** The agent behind the servers: leases, status, its API in process. */
   readonly agent: Agent;
   /** The real address, `host:port`. */
   readonly grpc: string;

@@ -54,7 +54,9 @@ export interface BootstrapOptions {
 
 /** An OpenTelemetry SDK that runs. Fits `telemetry` of `serve`, `connect` and `embed`. */
 export interface TelemetrySdk {
+  /** For `telemetry` options, and for instruments of the application's own. */
   readonly meterProvider: MeterProvider;
+  /** The same for spans. */
   readonly tracerProvider: TracerProvider;
   /** For `createHandler({ metrics })`. */
   readonly metrics: MetricsSource;
