@@ -93,14 +93,13 @@ function startOf(args: Arguments): ConsumeSettings["start"] {
   throw args.mistake(`--from is ${quote(from)}: use earliest, latest or an offset`);
 }
 
-/** High watermarks by partition, or undefined to go on for ever. */
+/** High watermarks by partition. */
 async function endsOf(
   house: House,
   settings: ConsumeSettings,
-): Promise<ReadonlyMap<number, number> | undefined> {
+): Promise<ReadonlyMap<number, number>> {
   // Also without --exit-at-end: an unknown topic is told at once.
   const offsets = await house.admin.offsets(settings.topic, "latest");
-  if (!settings.exitAtEnd) return undefined;
   return new Map(offsets.map(({ partition, offset }) => [partition, offset]));
 }
 
@@ -108,9 +107,11 @@ class RecordWriter {
   readonly #consumer: Consumer;
   readonly #io: CliIo;
   readonly #settings: ConsumeSettings;
-  readonly #ends: ReadonlyMap<number, number> | undefined;
+  /** High watermarks when this run began. */
+  readonly #ends: ReadonlyMap<number, number>;
   /** Next offsets after what was accepted, by partition; those not committed yet. */
   readonly #uncommitted = new Map<number, number>();
+  readonly #started = new Set<number>();
   #accepted = 0;
   #committedAt = performance.now();
 
@@ -118,7 +119,7 @@ class RecordWriter {
     consumer: Consumer,
     io: CliIo,
     settings: ConsumeSettings,
-    ends: ReadonlyMap<number, number> | undefined,
+    ends: ReadonlyMap<number, number>,
   ) {
     this.#consumer = consumer;
     this.#io = io;
@@ -130,7 +131,9 @@ class RecordWriter {
   async run(): Promise<void> {
     try {
       while (!this.#isDone()) {
-        await this.#write(await this.#poll());
+        const polled = await this.#poll();
+        this.#noteStarts(polled);
+        await this.#write(polled);
         if (performance.now() - this.#committedAt >= commitEveryMs) await this.#commit();
       }
     } catch (error) {
@@ -144,7 +147,7 @@ class RecordWriter {
   #isDone(): boolean {
     const { stop, stdout } = this.#io;
     if (stop.aborted || stdout.closed || this.#accepted >= this.#settings.max) return true;
-    if (this.#ends === undefined) return false;
+    if (!this.#settings.exitAtEnd) return false;
     for (const [partition, end] of this.#ends) if (!this.#isAtEnd(partition, end)) return false;
     return true;
   }
@@ -164,9 +167,27 @@ class RecordWriter {
     }
   }
 
+  /**
+   * Where this run began is committed for every partition, also for those without a record: their lag is known then, and what is
+   * written to them between two runs is not missed.
+   */
+  #noteStarts(polled: readonly ConsumerRecord[]): void {
+    const { topic } = this.#settings;
+    for (const { partition } of this.#consumer.assignment()) {
+      if (this.#started.has(partition)) continue;
+      const first = polled.find((record) => record.partition === partition);
+      const start = first?.offset ?? this.#consumer.position(topic, partition);
+      if (start === undefined) continue;
+      this.#started.add(partition);
+      // One that nobody has written to yet, from --from, is no place to have read up to.
+      if (start <= (this.#ends.get(partition) ?? 0)) this.#uncommitted.set(partition, start);
+    }
+  }
+
   async #write(polled: readonly ConsumerRecord[]): Promise<void> {
+    const { exitAtEnd } = this.#settings;
     const records = polled
-      .filter(({ partition, offset }) => offset < (this.#ends?.get(partition) ?? Infinity))
+      .filter(({ partition, offset }) => !exitAtEnd || offset < (this.#ends.get(partition) ?? 0))
       .slice(0, this.#settings.max - this.#accepted);
     if (records.length === 0) return;
     const lines = records.map((record) => formatRecord(record, this.#settings.format));

@@ -215,6 +215,21 @@ describe("streamhouse produce and consume", () => {
     assert.deepEqual(linesOf(earliest.stdout), ["0", "1", "2", "3", "4"]);
   });
 
+  it("commit where they began also in partitions without a record, so that nothing later is missed or out of the lag", async () => {
+    await createTopic("starts", 2);
+    await produce("starts", ["a", "b"], " --partition 0");
+    const args = "consume starts --group starts --from latest --exit-at-end";
+    assert.deepEqual((await run(args)).stdout, "");
+    await produce("starts", ["c"], " --partition 0");
+    await produce("starts", ["d", "e"], " --partition 1");
+    const lags = (await lagOf("starts")).map((row) => [row.committed, row.lagRecords]);
+    assert.deepEqual(lags, [
+      [2, 1],
+      [0, 2],
+    ]);
+    assert.deepEqual(linesOf((await run(args)).stdout).sort(), ["c", "d", "e"]);
+  });
+
   it("stop at the end at once where a topic is empty", async () => {
     await createTopic("empty", 4);
     const { code, stdout } = await run("consume empty --group empty --exit-at-end");
