@@ -4,7 +4,7 @@
  *
  * A file is durable when its data is synced and the entry in its directory is too; a new directory likewise in its parent.
  */
-import { link, mkdir, open, rename, unlink } from "node:fs/promises";
+import { link, mkdir, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { systemCode } from "./folder-errors.ts";
 
@@ -46,15 +46,7 @@ export const systemFiles: FolderFiles = {
       close: () => handle.close(),
     };
   },
-  async makeDir(dir) {
-    try {
-      return await mkdir(dir, { recursive: true });
-    } catch (error) {
-      // With `recursive` this means that something else has the name; deeper in a path it is called ENOTDIR.
-      if (systemCode(error) !== "EEXIST") throw error;
-      throw Object.assign(new Error(`${dir} is not a directory`), { code: "ENOTDIR" });
-    }
-  },
+  makeDir: (dir) => makeDirs(resolve(dir)),
   async syncDir(dir) {
     // Windows cannot open a directory for syncing; NTFS journals its entries itself.
     if (process.platform === "win32") return;
@@ -114,4 +106,41 @@ export async function syncDirs(files: FolderFiles, dir: string, root: string): P
     if (at === top || dirname(at) === at) return;
     at = dirname(at);
   }
+}
+
+/**
+ * By hand, since Node's own `recursive` tries for ever where a directory can never be made (in /proc, for instance): here a parent that is there and a child that still cannot be made is an error.
+ */
+async function makeDirs(dir: string): Promise<string | undefined> {
+  try {
+    await mkdir(dir);
+    return dir;
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "EEXIST") return checkIsDir(dir);
+    if (code !== "ENOENT" || dirname(dir) === dir) throw error;
+  }
+  const made = await makeDirs(dirname(dir));
+  try {
+    await mkdir(dir);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "ENOENT") {
+      throw Object.assign(
+        new Error(`no directory can be made in ${dirname(dir)}`, { cause: error }),
+        {
+          code: "EPERM",
+        },
+      );
+    }
+    // Somebody else made it meanwhile.
+    if (code !== "EEXIST") throw error;
+    await checkIsDir(dir);
+  }
+  return made ?? dir;
+}
+
+async function checkIsDir(path: string): Promise<undefined> {
+  if ((await stat(path)).isDirectory()) return undefined;
+  throw Object.assign(new Error(`${path} is not a directory`), { code: "ENOTDIR" });
 }

@@ -273,6 +273,10 @@ describe("bad input to the start of an agent", () => {
     await writeFile(file, "not a folder");
     await refused(serveOn(join(file, "data")), "DATA_FOLDER_UNUSABLE", file);
     await refused(serveOn(file), "DATA_FOLDER_UNUSABLE", file);
+    // Where nothing can be made, not even by the superuser; making it with its parents must not try for ever.
+    if (process.platform === "linux") {
+      await refused(serveOn("/proc/streamhouse/data"), "DATA_FOLDER_UNUSABLE", "/proc/streamhouse");
+    }
     // The superuser may write everywhere.
     if (process.getuid?.() !== 0) {
       const locked = join(folder.path, "locked");
