@@ -88,7 +88,7 @@ export class Answers {
     const wasRecovering = partition.recovering;
     this.land(partition, batch);
     if (batch.phase === "done") return;
-    batch.lastError = error;
+    batch.lastError = moreTelling(batch.lastError, error);
     partition.lastError = error;
     if (error.outcome === "unknown") batch.tainted = true;
     const first = isFirst(partition, batch);
@@ -261,4 +261,12 @@ export class Answers {
 function isFirst(partition: Partition, batch: ProducerBatch): boolean {
   const before = (it: ProducerBatch) => it.ordinal >= 0 && it.ordinal < batch.ordinal;
   return !partition.inFlight.some(before) && !partition.queue.some(before);
+}
+
+/** What an agent said tells more than that the last, shortened attempt was not answered in time. */
+function moreTelling(
+  before: StreamHouseError | undefined,
+  now: StreamHouseError,
+): StreamHouseError {
+  return before !== undefined && now.code === "DEADLINE_EXCEEDED" ? before : now;
 }
