@@ -11,6 +11,7 @@ const bin = (name: string): string => join(root, "node_modules/.bin", name);
 const steps: readonly (readonly [what: string, program: string, ...args: string[]])[] = [
   ["format and lint", bin("biome"), "check", "."],
   ["types", bin("tsc"), "--noEmit", "-p", "."],
+  ["programs of README.md", runtimePath("node"), "scripts/readme.ts"],
   ["proto", bin("buf"), "lint"],
   ["generated messages", runtimePath("node"), "scripts/generated.ts"],
   ["generated descriptors", runtimePath("node"), "scripts/descriptor-set.ts", "--check"],

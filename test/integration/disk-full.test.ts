@@ -71,7 +71,7 @@ describe("a full disk", () => {
       outcome: "none",
       message: /no space left on the device/,
     });
-    const impatient = house.producer({ deliveryTimeoutMs: 200, retryBackoffMs: 10 });
+    const impatient = house.producer({ deliveryTimeoutMs: 1_500, retryBackoffMs: 10 });
     const refused = impatient.send({ topic: "full", partition: 1, value: "too late" });
     await assert.rejects(refused, { code: "DEADLINE_EXCEEDED", message: /no space left/ });
     // Sent while the disk is full, acknowledged when it no longer is.
