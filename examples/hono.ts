@@ -32,8 +32,9 @@ const server = listen({
 await server.ready();
 console.log(`shop on ${server.url}, its metrics on ${server.url}metrics`);
 
-process.once("SIGTERM", async () => {
+const stop = async () => {
   await server.close(true);
   await house.close();
   await telemetry.shutdown();
-});
+};
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void stop());
