@@ -12,6 +12,7 @@ import type { House } from "../src/house/house.ts";
 import { type Served, serve } from "../src/serve/serve.ts";
 import { onStopSignal } from "../src/serve/signals.ts";
 import { bootstrap } from "../src/telemetry/bootstrap.ts";
+import { print, printed } from "./demo/print.ts";
 import { createProgress, formatCount } from "./demo/progress.ts";
 import { printReport } from "./demo/report.ts";
 import { roundTrip } from "./demo/round-trip.ts";
@@ -20,7 +21,8 @@ import { flights, linesOf, type Source } from "./demo/source.ts";
 
 const interrupted = new AbortController();
 // A reader that goes away, as `| head -1` does, is no reason to leave the data behind: what is under way ends as at Ctrl-C.
-process.stdout.on("error", () => interrupted.abort(new Error("nobody reads the output any more")));
+const nobodyReads = new Error("nobody reads the output any more");
+process.stdout.on("error", () => interrupted.abort(nobodyReads));
 const forgetSignals = onStopSignal(() => {
   interrupted.abort(new Error("interrupted before the check"));
 });
@@ -56,12 +58,12 @@ async function run(
   served: Served,
   data: string,
 ): Promise<number> {
-  console.log(`agent on ${served.grpc}, data in ${data}, ${served.http}/metrics`);
+  print(`agent on ${served.grpc}, data in ${data}, ${served.http}/metrics`);
   const { partitions } = settings;
   await using house = await connect({ agents: [served.grpc], clientId: "demo" });
   const topic = await freeTopicName(house, source.topic);
   await house.admin.createTopic(topic, { partitions });
-  console.log(
+  print(
     `sending ${formatCount(source.total)} records, ${source.name}, to topic ${topic} with ${partitions} partitions`,
   );
   const progress = createProgress(source.total);
@@ -71,6 +73,8 @@ async function run(
   );
   const holds = printReport(outcome, source.total);
   if (!settings.once) await serveOn(served);
+  await printed();
+  if (interrupted.signal.reason === nobodyReads) throw nobodyReads;
   return holds ? 0 : 1;
 }
 
@@ -84,7 +88,7 @@ async function freeTopicName(house: House, wanted: string): Promise<string> {
 
 function serveOn(served: Served): Promise<void> {
   const { http } = served;
-  console.log(`\nserving ${http}/metrics, ${http}/health and ${http}/ready until Ctrl-C`);
+  print(`\nserving ${http}/metrics, ${http}/health and ${http}/ready until Ctrl-C`);
   return new Promise((resolve) => {
     if (interrupted.signal.aborted) resolve();
     interrupted.signal.addEventListener("abort", () => resolve());

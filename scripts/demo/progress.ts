@@ -1,6 +1,7 @@
 /** How far the main job is: two bars on a terminal, plain lines now and then elsewhere. */
 import process from "node:process";
 import cliProgress from "cli-progress";
+import { print } from "./print.ts";
 
 export interface Progress {
   update(sent: number, read: number): void;
@@ -35,8 +36,8 @@ function plainLines(total: number): Progress {
   let lastAt = performance.now();
   let last = "";
   let current = "";
-  const print = () => {
-    if (current !== last) console.log(current);
+  const tell = () => {
+    if (current !== last) print(current);
     last = current;
   };
   return {
@@ -44,9 +45,9 @@ function plainLines(total: number): Progress {
       current = `sent ${formatCount(sent)} and read ${formatCount(read)} of ${formatCount(total)} records`;
       if (performance.now() - lastAt < plainEveryMs) return;
       lastAt = performance.now();
-      print();
+      tell();
     },
-    end: print,
+    end: tell,
   };
 }
 

@@ -5,6 +5,7 @@ import {
   parseArguments,
   UsageError,
 } from "../../src/cli/arguments.ts";
+import { print } from "./print.ts";
 
 export interface Settings {
   /** Ends after the check instead of serving on. */
@@ -58,7 +59,7 @@ export function readSettings(argv: readonly string[]): Settings | number {
   try {
     const args = parseArguments(spec, argv);
     if (args !== "help") return toSettings(args);
-    console.log(help);
+    print(help);
     return 0;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
