@@ -54,10 +54,29 @@ async function* readStdin(stop: AbortSignal): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Log lines for people on standard error: time, level, message, fields. */
-export function createStderrLogger(stderr: (line: string) => void): Logger {
+/** The same message is written again only after this long: an outage is one line now and then, not a flood. */
+const repeatMs = 30_000;
+
+/** Messages that are remembered; beyond it all are forgotten. */
+const messagesMax = 1_000;
+
+/** Log lines for people on standard error: time, level, message, fields, and how often it was left out since the last time. */
+export function createStderrLogger(
+  stderr: (line: string) => void,
+  now: () => number = Date.now,
+): Logger {
+  const seen = new Map<string, { at: number; left: number }>();
   const write = (level: string) => (message: string, fields?: LogFields) => {
-    stderr(`${new Date().toISOString()} ${level} ${message}${fieldsText(fields)}`);
+    const before = seen.get(message);
+    const at = now();
+    if (before !== undefined && at - before.at < repeatMs) {
+      before.left++;
+      return;
+    }
+    if (seen.size >= messagesMax) seen.clear();
+    seen.set(message, { at, left: 0 });
+    const more = before !== undefined && before.left > 0 ? ` (and ${before.left} more)` : "";
+    stderr(`${new Date(at).toISOString()} ${level} ${message}${fieldsText(fields)}${more}`);
   };
   return { debug() {}, info: write("info"), warn: write("warn"), error: write("error") };
 }

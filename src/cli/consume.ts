@@ -103,6 +103,9 @@ async function endsOf(
   return new Map(offsets.map(({ partition, offset }) => [partition, offset]));
 }
 
+/** How long a commit may take once it is time to stop. */
+const commitAfterStopMs = 4_000;
+
 class RecordWriter {
   readonly #consumer: Consumer;
   readonly #io: CliIo;
@@ -113,6 +116,7 @@ class RecordWriter {
   readonly #uncommitted = new Map<number, number>();
   readonly #started = new Set<number>();
   #accepted = 0;
+  #gaveUp = false;
   #committedAt = performance.now();
 
   constructor(
@@ -205,8 +209,46 @@ class RecordWriter {
       partition,
       offset,
     }));
-    if (offsets.length > 0) await this.#consumer.commit(offsets);
+    if (offsets.length > 0 && !this.#gaveUp) {
+      await this.#untilStopped(this.#consumer.commit(offsets));
+    }
     this.#uncommitted.clear();
     this.#committedAt = performance.now();
   }
+
+  /** After the signal a commit gets a few seconds more: whoever presses Ctrl-C does not wait for agents that are gone. */
+  async #untilStopped(commit: Promise<void>): Promise<void> {
+    const { stop } = this.#io;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let onStop = () => {};
+    const tooLate = new Promise<never>((_, reject) => {
+      onStop = () => {
+        timer = setTimeout(() => {
+          this.#gaveUp = true;
+          reject(notCommitted());
+        }, commitAfterStopMs);
+      };
+    });
+    if (stop.aborted) onStop();
+    else stop.addEventListener("abort", onStop, { once: true });
+    try {
+      await Promise.race([commit, tooLate]);
+    } finally {
+      clearTimeout(timer);
+      stop.removeEventListener("abort", onStop);
+      // If it was given up, its failure is told already.
+      commit.catch(() => {});
+    }
+  }
+}
+
+function notCommitted(): StreamHouseError {
+  return new StreamHouseError({
+    code: "DEADLINE_EXCEEDED",
+    kind: "unavailable",
+    outcome: "unknown",
+    message:
+      `could not commit within ${commitAfterStopMs / 1_000} s after the signal: ` +
+      "no agent answered; what was written last will be read again by the next run of the group",
+  });
 }

@@ -25,7 +25,8 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   schedule(delayMs, fn, options) {
-    const handle = setTimeout(fn, delayMs);
+    // A time that has passed is now; Node warns of negative delays.
+    const handle = setTimeout(fn, Math.max(0, delayMs));
     if (options?.background) unref(handle);
     return { cancel: () => clearTimeout(handle) };
   },
