@@ -1,6 +1,7 @@
 /** `streamhouse agent`: an agent on a data folder, with gRPC and HTTP, until SIGTERM or SIGINT. */
 import { type Arguments, type CommandSpec, quote } from "./arguments.ts";
 import { type CliIo, createStderrLogger } from "./cli-io.ts";
+import { agentsOption } from "./house-options.ts";
 
 export const agentSpec: CommandSpec = {
   name: "agent",
@@ -22,6 +23,8 @@ export const agentSpec: CommandSpec = {
       help: "where /metrics, /health and /ready are; port 0 takes a free one",
       fallback: "127.0.0.1:8080",
     },
+    // Every command takes it, so that a script can pass the same options to all of them.
+    agents: { ...agentsOption.agents, help: "taken as by every command; an agent asks no other" },
   },
   notes: [
     "One line of JSON on standard output says that it serves, and where:",
