@@ -12,6 +12,7 @@ import {
 import { agentInstruments } from "../src/telemetry/catalogue-agent.ts";
 import { clientInstruments } from "../src/telemetry/catalogue-clients.ts";
 import { healthInstruments } from "../src/telemetry/catalogue-health.ts";
+import { semconvInstruments } from "../src/telemetry/catalogue-semconv.ts";
 
 export const metricsDocPath: string = fileURLToPath(new URL("../docs/metrics.md", import.meta.url));
 
@@ -44,6 +45,11 @@ const sections: readonly (readonly [string, string, readonly InstrumentKey[]])[]
     "The telemetry's own health",
     "What was not measured, or not delivered, is itself a number.",
     keysOf(healthInstruments),
+  ],
+  [
+    "By the semantic conventions",
+    "The same measurements under OpenTelemetry's own names; `telemetry: { families }` chooses which are reported.",
+    keysOf(semconvInstruments),
   ],
 ];
 

@@ -19,7 +19,21 @@ export type AgentInstrumentKey =
   | "flushBytes"
   | "storeOperationDuration"
   | "bufferBytes"
-  | "fencedWrites";
+  | "fencedWrites"
+  | "bytesWritten"
+  | "bytesFetched"
+  | "storeBytes"
+  | "metadataOperationDuration"
+  | "cacheHits"
+  | "cacheMisses"
+  | "retentionSeconds"
+  | "retentionRecords"
+  | "retentionErrors"
+  | "groupLeadRecords"
+  | "groupLostRecords"
+  | "groupMembers"
+  | "groupLastCommit"
+  | "auditDiscrepancy";
 
 export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDescriptor>> = {
   activePartitions: define(
@@ -139,5 +153,101 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "{batch}",
     "Batches refused because of a newer lease epoch",
     [],
+  ),
+  bytesWritten: define(
+    "counter",
+    "streamhouse.bytes.written",
+    "{byte}",
+    "Bytes of the batches made durable and committed by this agent",
+    ["topic"],
+  ),
+  bytesFetched: define(
+    "counter",
+    "streamhouse.bytes.fetched",
+    "{byte}",
+    "Bytes of the batches that fetches were answered with",
+    ["topic"],
+  ),
+  storeBytes: define(
+    "counter",
+    "streamhouse.store.bytes",
+    "{byte}",
+    "Bytes moved by object-store operations: put, get; outcome ok or an error code",
+    ["operation", "outcome"],
+  ),
+  metadataOperationDuration: define(
+    "histogram",
+    "streamhouse.metadata.operation.duration.seconds",
+    "s",
+    "Duration of a metadata operation; outcome ok or an error code",
+    ["operation", "outcome"],
+    SECONDS,
+  ),
+  cacheHits: define("counter", "streamhouse.cache.hits", "{read}", "Reads that a cache answered", [
+    "cache",
+  ]),
+  cacheMisses: define(
+    "counter",
+    "streamhouse.cache.misses",
+    "{read}",
+    "Reads that a cache could not answer",
+    ["cache"],
+  ),
+  retentionSeconds: define(
+    "gauge",
+    "streamhouse.retention.seconds",
+    "s",
+    "How long the topic keeps its records; no series where it keeps them for ever",
+    ["topic"],
+  ),
+  retentionRecords: define(
+    "counter",
+    "streamhouse.retention.records",
+    "{record}",
+    "Records that retention took from the log",
+    ["topic"],
+  ),
+  retentionErrors: define(
+    "counter",
+    "streamhouse.retention.errors",
+    "{error}",
+    "Retention runs that failed; the next one tries again",
+    [],
+  ),
+  groupLeadRecords: perPartition(
+    "streamhouse.group.lead.records",
+    "{record}",
+    "Committed offset minus log start: read records that retention takes before it takes unread ones",
+    ["topic", "partition", "group_id"],
+    "min",
+  ),
+  groupLostRecords: perPartition(
+    "streamhouse.group.lost.records",
+    "{record}",
+    "Records that retention took before the group read them",
+    ["topic", "partition", "group_id"],
+    "sum",
+  ),
+  groupMembers: define(
+    "gauge",
+    "streamhouse.group.members",
+    "{member}",
+    "Members of a group whose sessions are alive; 0 for a dead group",
+    ["group_id"],
+  ),
+  groupLastCommit: perPartition(
+    "streamhouse.group.last_commit_timestamp.seconds",
+    "s",
+    "When the group last committed an offset of the partition, in seconds since 1970",
+    ["topic", "partition", "group_id"],
+    "max",
+    false,
+  ),
+  auditDiscrepancy: define(
+    "gauge",
+    "streamhouse.audit.discrepancy",
+    "1",
+    "How far two counts that must be equal are apart, by law; 0 when the telemetry is right",
+    ["law"],
   ),
 };

@@ -24,7 +24,17 @@ export type ClientInstrumentKey =
   | "consumerLagRecords"
   | "consumerLagSeconds"
   | "lastCommittedOffset"
-  | "currentOffset";
+  | "currentOffset"
+  | "consumerLeadRecords"
+  | "endToEndLatency"
+  | "recordAge"
+  | "recordAgeNegative"
+  | "rebalances"
+  | "rebalanceDuration"
+  | "fetchDuration"
+  | "commitDuration"
+  | "bufferedRecords"
+  | "bufferedBytes";
 
 export const clientInstruments: Readonly<Record<ClientInstrumentKey, InstrumentDescriptor>> = {
   recordsSent: define(
@@ -143,5 +153,80 @@ export const clientInstruments: Readonly<Record<ClientInstrumentKey, InstrumentD
     "Next offset the application will be given",
     ["topic", "partition", "group_id"],
     "drop",
+  ),
+  consumerLeadRecords: perPartition(
+    "streamhouse.consumer.lead.records",
+    "{record}",
+    "Next offset to be read minus log start: how far the consumer is ahead of retention",
+    ["topic", "partition", "group_id"],
+    "min",
+  ),
+  endToEndLatency: define(
+    "histogram",
+    "streamhouse.end_to_end_latency.seconds",
+    "s",
+    "From the append of a record's batch to its delivery to the application",
+    ["topic", "group_id"],
+    SECONDS,
+  ),
+  recordAge: define(
+    "histogram",
+    "streamhouse.record.age.seconds",
+    "s",
+    "From a record's own timestamp to its delivery; a timestamp in the future counts as 0",
+    ["topic", "group_id"],
+    SECONDS,
+  ),
+  recordAgeNegative: define(
+    "counter",
+    "streamhouse.record.age.negative",
+    "{record}",
+    "Records delivered before their own timestamp: clocks differ",
+    ["topic", "group_id"],
+  ),
+  rebalances: define(
+    "counter",
+    "streamhouse.consumer.rebalances",
+    "{rebalance}",
+    "Changes of this consumer's assignment",
+    ["group_id"],
+  ),
+  rebalanceDuration: define(
+    "histogram",
+    "streamhouse.consumer.rebalance.duration.seconds",
+    "s",
+    "From learning of a new assignment until it is in effect here",
+    ["group_id"],
+    SECONDS,
+  ),
+  fetchDuration: define(
+    "histogram",
+    "streamhouse.consumer.fetch.duration.seconds",
+    "s",
+    "Duration of a fetch, its wait for new records included",
+    ["group_id"],
+    SECONDS,
+  ),
+  commitDuration: define(
+    "histogram",
+    "streamhouse.consumer.commit.duration.seconds",
+    "s",
+    "Duration of a commit of offsets",
+    ["group_id"],
+    SECONDS,
+  ),
+  bufferedRecords: define(
+    "upDownCounter",
+    "streamhouse.consumer.buffered.records",
+    "{record}",
+    "Records fetched and not yet handed to the application",
+    ["group_id"],
+  ),
+  bufferedBytes: define(
+    "upDownCounter",
+    "streamhouse.consumer.buffered.bytes",
+    "By",
+    "Bytes fetched and not yet handed to the application",
+    ["group_id"],
   ),
 };

@@ -8,6 +8,7 @@ export type HealthInstrumentKey =
   | "samplesLost"
   | "spansDropped"
   | "exportFailures"
+  | "scrapes"
   | "scrapeDuration";
 
 export const healthInstruments: Readonly<Record<HealthInstrumentKey, InstrumentDescriptor>> = {
@@ -52,6 +53,13 @@ export const healthInstruments: Readonly<Record<HealthInstrumentKey, InstrumentD
     "{export}",
     "Exports that failed for good",
     ["signal"],
+  ),
+  scrapes: define(
+    "counter",
+    "streamhouse.telemetry.scrapes",
+    "{scrape}",
+    "Scrapes by outcome: ok, failed, late, overloaded",
+    ["outcome"],
   ),
   scrapeDuration: define(
     "histogram",

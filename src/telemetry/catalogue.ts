@@ -6,16 +6,22 @@
 import { type AgentInstrumentKey, agentInstruments } from "./catalogue-agent.ts";
 import { type ClientInstrumentKey, clientInstruments } from "./catalogue-clients.ts";
 import { type HealthInstrumentKey, healthInstruments } from "./catalogue-health.ts";
+import { type SemconvInstrumentKey, semconvInstruments } from "./catalogue-semconv.ts";
 import type { InstrumentDescriptor, InstrumentKind } from "./instrument.ts";
 
 export type { InstrumentDescriptor, InstrumentKind };
 
 /** Keys of the catalogue. */
-export type InstrumentKey = ClientInstrumentKey | AgentInstrumentKey | HealthInstrumentKey;
+export type InstrumentKey =
+  | ClientInstrumentKey
+  | AgentInstrumentKey
+  | HealthInstrumentKey
+  | SemconvInstrumentKey;
 
 /** Every instrument there is, by key: name, kind, unit, attributes, buckets. `docs/metrics.md` is made from it. */
 export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = Object.freeze({
   ...clientInstruments,
   ...agentInstruments,
   ...healthInstruments,
+  ...semconvInstruments,
 });

@@ -35,18 +35,51 @@ export class GaugeCell {
   }
 }
 
+/** A sample that can be looked up: the trace in which it was measured. */
+export interface Exemplar {
+  readonly value: number;
+  readonly timestampMs: number;
+  /** 32 and 16 hexadecimal digits. */
+  readonly traceId: string;
+  readonly spanId: string;
+}
+
+/** What a sample's span tells for an exemplar; the API's `SpanContext` is one. */
+export interface SampledIn {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly traceFlags: number;
+}
+
 /** Counts over fixed bounds (the last bucket has none), with sum. */
 export class HistogramCell {
   readonly bounds: readonly number[];
   readonly counts: Float64Array;
   sum = 0;
   count = 0;
+  /** The latest sampled sample of each bucket; no array until there is one. */
+  exemplars: (Exemplar | undefined)[] | undefined = undefined;
   /** Set by the bridge, which must see every sample; undefined on the producer route. */
   forward: ((v: number) => void) | undefined = undefined;
 
   constructor(bounds: readonly number[]) {
     this.bounds = bounds;
     this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  /** Counts the sample and, if its span is sampled, keeps it as its bucket's exemplar. Without a span as `record`. */
+  recordIn(v: number, span: SampledIn | undefined): void {
+    this.record(v);
+    if (span === undefined || (span.traceFlags & 1) === 0) return;
+    const { traceId, spanId } = span;
+    this.exemplars ??= new Array<Exemplar | undefined>(this.counts.length);
+    const timestampMs = systemClock.now();
+    this.exemplars[this.#bucketOf(v)] = { value: v, timestampMs, traceId, spanId };
+  }
+
+  #bucketOf(v: number): number {
+    const at = this.bounds.findIndex((bound) => v <= bound);
+    return at < 0 ? this.bounds.length : at;
   }
 
   record(v: number): void {

@@ -1,6 +1,6 @@
 /**
  * A gauge family with more series than its limit, shown without `partition` (METRICS rule 6): lag in records is summed, lag
- * in seconds is the greatest, offsets are left out. Pure; called by the registry when a reader collects.
+ * in seconds is the greatest, lead the least, offsets are left out. Pure; called by the registry when a reader collects.
  */
 import type { InstrumentDescriptor } from "./catalogue.ts";
 import { type AttributeValues, type Family, GaugeCell, type Series } from "./cells.ts";
@@ -27,11 +27,12 @@ export function foldPartitions(
     if (into === undefined) {
       if (series.size >= seriesMax) continue;
       into = { attributes, cell: new GaugeCell(), startMs: one.startMs };
+      (into.cell as GaugeCell).value = how === "sum" ? 0 : one.cell.value;
       series.set(foldedKey, into);
     }
     const total = into.cell as GaugeCell;
-    total.value =
-      how === "sum" ? total.value + one.cell.value : Math.max(total.value, one.cell.value);
+    if (how === "sum") total.value += one.cell.value;
+    else total.value = Math[how](total.value, one.cell.value);
     total.setAt = Math.max(total.setAt, one.cell.setAt);
   }
   return { descriptor, series };

@@ -6,10 +6,19 @@
 /** What OpenTelemetry calls an instrument; an up-down counter is a gauge to Prometheus. */
 export type InstrumentKind = "counter" | "upDownCounter" | "gauge" | "histogram";
 
+/** How a gauge family that is too large is shown without `partition`. */
+export type FoldRule = "sum" | "max" | "min" | "drop";
+
+/**
+ * Whose names an instrument has: ours, or OpenTelemetry's semantic conventions'. `telemetry: { families }` chooses.
+ */
+export type InstrumentFamily = "streamhouse" | "semconv";
+
 /** All that is known of an instrument before it is made. */
 export interface InstrumentDescriptor {
   readonly name: string;
   readonly kind: InstrumentKind;
+  readonly family: InstrumentFamily;
   /** UCUM, as OpenTelemetry wants it. */
   readonly unit: string;
   readonly description: string;
@@ -21,7 +30,7 @@ export interface InstrumentDescriptor {
    * Gauges with `partition`: what a family with too many series shows without that label. A fold into an overflow
    * series would falsify it. `drop`: nothing (a sum of offsets means nothing).
    */
-  readonly withoutPartition?: "sum" | "max" | "drop";
+  readonly withoutPartition?: FoldRule;
   /**
    * Observed as 0 once when the series is released, on the bridge only: the SDK keeps an asynchronous series for
    * ever, and a revoked partition must not look as if it lagged.
@@ -50,7 +59,9 @@ export function define(
   attributes: readonly string[],
   buckets?: readonly number[],
 ): InstrumentDescriptor {
-  return Object.freeze({ name, kind, unit, description, attributes, ...(buckets && { buckets }) });
+  const family = name.startsWith("streamhouse.") ? "streamhouse" : "semconv";
+  const common = { name, kind, family, unit, description, attributes } as const;
+  return Object.freeze({ ...common, ...(buckets && { buckets }) });
 }
 
 /** A gauge with a `partition` label. */
@@ -59,9 +70,9 @@ export function perPartition(
   unit: string,
   description: string,
   attributes: readonly string[],
-  withoutPartition: "sum" | "max" | "drop",
+  withoutPartition: FoldRule,
+  zeroWhenReleased: boolean = withoutPartition === "sum" || withoutPartition === "max",
 ): InstrumentDescriptor {
-  const zeroWhenReleased = withoutPartition !== "drop";
   return Object.freeze({
     ...define("gauge", name, unit, description, attributes),
     withoutPartition,

@@ -21,7 +21,13 @@ export const MESSAGING_MESSAGE_BODY_SIZE = "messaging.message.body.size";
 export const RPC_SYSTEM_NAME = "rpc.system.name";
 export const RPC_METHOD = "rpc.method";
 export const ERROR_TYPE = "error.type";
+/**
+ * The gRPC code's name, for example `UNAVAILABLE`. Named `rpc.grpc.status_code` (a number) before 1.39 of the conventions: this is
+ * the one place to change.
+ */
+export const RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
 export const SERVER_ADDRESS = "server.address";
+export const SERVER_PORT = "server.port";
 
 /** The one series that a full family folds into, by the metrics SDK's specification. */
 export const METRIC_OVERFLOW = "otel.metric.overflow";
