@@ -8,7 +8,7 @@
 import { globSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type RuntimeName, root } from "./runtimes.ts";
-import { type LaneResult, runLane } from "./testing/lane.ts";
+import { type LaneResult, printFailures, runLane } from "./testing/lane.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -34,7 +34,7 @@ if (files.length === 0) {
   process.exit(2);
 }
 
-const results: [RuntimeName, LaneResult, number][] = [];
+const results: (readonly [RuntimeName, LaneResult, number])[] = [];
 for (const runtime of all.filter((name) => wanted.includes(name))) {
   console.log(`\n== ${runtime}: ${files.length} test files`);
   const started = performance.now();
@@ -42,6 +42,7 @@ for (const runtime of all.filter((name) => wanted.includes(name))) {
   results.push([runtime, result, performance.now() - started]);
 }
 
+printFailures(results.map(([runtime, result]) => [runtime, result]));
 let passed = 0;
 let failed = 0;
 console.log("");

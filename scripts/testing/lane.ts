@@ -8,6 +8,8 @@ export interface LaneResult {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** What failed: its name and the first lines of why, to be repeated at the end of a long output. */
+  readonly failures: readonly string[];
 }
 
 /** A lane that takes longer than this is ended, and counts as failed. */
@@ -90,6 +92,44 @@ function count(report: string, code: number): LaneResult {
     else if (/<skipped\b/.test(text)) skipped += 1;
     else passed += 1;
   });
-  if (failed === 0 && (code !== 0 || passed === 0)) failed = 1;
-  return { passed, failed, skipped };
+  const failures = cases.filter((_, i) => failing[i]).map(describeFailure);
+  if (failed === 0 && (code !== 0 || passed === 0)) {
+    failed = 1;
+    failures.push(`the run itself: exit code ${code}, ${passed} tests passed`);
+  }
+  return { passed, failed, skipped, failures };
+}
+
+const FAILURE_LINES_MAX = 12;
+
+/** Name, file and the beginning of the report of one failed case. */
+function describeFailure(xml: string): string {
+  const attribute = (name: string) =>
+    unescapeXml(new RegExp(`\\b${name}="([^"]*)"`).exec(xml)?.[1] ?? "");
+  const where = [attribute("classname"), attribute("file")].filter((it) => it !== "");
+  const report = /<(?:failure|error)\b([^>]*)>([\s\S]*?)<\/(?:failure|error)>/.exec(xml);
+  const told = /\bmessage="([^"]*)"/.exec(report?.[1] ?? "")?.[1] ?? "";
+  const text = unescapeXml([told, report?.[2] ?? ""].join("\n"));
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  const shown = lines.slice(0, FAILURE_LINES_MAX).map((line) => `    ${line}`);
+  return [`${attribute("name")} (${where.join(", ")})`, ...shown].join("\n");
+}
+
+function unescapeXml(text: string): string {
+  return text
+    .replace(/&#(x?)([\da-f]+);/gi, (_, hex, digits) =>
+      String.fromCodePoint(Number.parseInt(digits, hex ? 16 : 10)),
+    )
+    .replaceAll("&lt;", "<")
+    .replaceAll("&gt;", ">")
+    .replaceAll("&quot;", '"')
+    .replaceAll("&apos;", "'")
+    .replaceAll("&amp;", "&");
+}
+
+/** What failed, once more and together: a long run's output is often read from its end. */
+export function printFailures(lanes: readonly (readonly [label: string, LaneResult])[]): void {
+  for (const [label, { failures }] of lanes) {
+    for (const failure of failures) console.log(`\nFAILED on ${label}: ${failure}`);
+  }
 }
