@@ -6,5 +6,6 @@ export {
   type InstrumentKey,
   type InstrumentKind,
 } from "./telemetry/catalogue.ts";
+export type { InstrumentFamily } from "./telemetry/instrument.ts";
 export type { MetricsSource, MetricsText } from "./telemetry/metrics-source.ts";
-export type { TelemetryOptions } from "./telemetry/telemetry.ts";
+export type { SendDurationSampling, TelemetryOptions } from "./telemetry/telemetry.ts";

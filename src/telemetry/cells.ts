@@ -5,6 +5,7 @@
  */
 import { systemClock } from "../core/clock.ts";
 import type { InstrumentDescriptor } from "./catalogue.ts";
+import type { InstrumentFamily } from "./instrument.ts";
 
 export type AttributeValues = Readonly<Record<string, string | number | boolean>>;
 
@@ -122,6 +123,8 @@ export interface Family {
  * pass what they know. No method throws.
  */
 export interface MetricRegistry {
+  /** The families that count; cells of another one are handed out, but count into the void. */
+  readonly families: readonly InstrumentFamily[];
   counter(descriptor: InstrumentDescriptor, attributes?: AttributeValues): CounterCell;
   upDown(descriptor: InstrumentDescriptor, attributes?: AttributeValues): UpDownCell;
   gauge(descriptor: InstrumentDescriptor, attributes?: AttributeValues): GaugeCell;

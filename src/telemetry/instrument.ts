@@ -14,6 +14,9 @@ export type FoldRule = "sum" | "max" | "min" | "drop";
  */
 export type InstrumentFamily = "streamhouse" | "semconv";
 
+/** The default of every `families` option. */
+export const bothFamilies: readonly InstrumentFamily[] = Object.freeze(["streamhouse", "semconv"]);
+
 /** All that is known of an instrument before it is made. */
 export interface InstrumentDescriptor {
   readonly name: string;

@@ -17,7 +17,9 @@ import {
   UpDownCell,
 } from "./cells.ts";
 import { foldPartitions } from "./fold.ts";
+import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
 import { METRIC_OVERFLOW } from "./semconv.ts";
+import { createVoidRegistry } from "./void-registry.ts";
 
 /** Series of one family before it folds: the metrics SDK's own default. */
 export const seriesPerFamilyMax = 2_000;
@@ -33,6 +35,8 @@ export interface MetricRegistryOptions {
   readonly seriesMax?: number | undefined;
   /** Keeps `partition` on counters and histograms. Default false. */
   readonly partitionLabels?: boolean | undefined;
+  /** Cells of other families count into the void. Default both. */
+  readonly families?: readonly InstrumentFamily[] | undefined;
   readonly clock?: Clock | undefined;
 }
 
@@ -70,29 +74,37 @@ class CellRegistry implements MetricRegistry {
   readonly #seriesMax: number;
   readonly #partitionLabels: boolean;
   readonly #clock: Clock;
+  readonly families: readonly InstrumentFamily[];
+  /** Where the families that are off count. */
+  readonly #nowhere = createVoidRegistry();
 
   constructor(options: MetricRegistryOptions) {
     this.#seriesMax = options.seriesMax ?? seriesPerFamilyMax;
     this.#partitionLabels = options.partitionLabels ?? false;
     this.#clock = options.clock ?? systemClock;
+    this.families = options.families ?? bothFamilies;
   }
 
   counter(descriptor: InstrumentDescriptor, attributes: AttributeValues = {}): CounterCell {
+    if (!this.families.includes(descriptor.family)) return this.#nowhere.counter(descriptor);
     const cell = this.#resolve(descriptor, attributes);
     return cell instanceof CounterCell ? cell : new CounterCell();
   }
 
   upDown(descriptor: InstrumentDescriptor, attributes: AttributeValues = {}): UpDownCell {
+    if (!this.families.includes(descriptor.family)) return this.#nowhere.upDown(descriptor);
     const cell = this.#resolve(descriptor, attributes);
     return cell instanceof UpDownCell ? cell : new UpDownCell();
   }
 
   gauge(descriptor: InstrumentDescriptor, attributes: AttributeValues = {}): GaugeCell {
+    if (!this.families.includes(descriptor.family)) return this.#nowhere.gauge(descriptor);
     const cell = this.#resolve(descriptor, attributes);
     return cell instanceof GaugeCell ? cell : new GaugeCell();
   }
 
   histogram(descriptor: InstrumentDescriptor, attributes: AttributeValues = {}): HistogramCell {
+    if (!this.families.includes(descriptor.family)) return this.#nowhere.histogram(descriptor);
     const cell = this.#resolve(descriptor, attributes);
     return cell instanceof HistogramCell ? cell : new HistogramCell(descriptor.buckets ?? []);
   }

@@ -11,6 +11,7 @@ import {
 } from "@opentelemetry/api";
 import { version } from "../core/version.ts";
 import type { MetricRegistry } from "./cells.ts";
+import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
 import { linkToProvider, type ProviderLink } from "./provider-link.ts";
 import { createMetricRegistry } from "./registry.ts";
 import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
@@ -26,7 +27,25 @@ export interface TelemetryOptions {
   readonly partitionLabels?: boolean | undefined;
   /** Writes the trace context into record headers. Default `always` (when a valid context is active). */
   readonly propagation?: "always" | "sampled" | "off" | undefined;
+  /**
+   * Whose metrics are counted: ours (`streamhouse.*`), and the same measurements under the names of OpenTelemetry's semantic
+   * conventions (`messaging.*`, `rpc.*`). A family that is left out costs nothing. Default: what `bootstrap` was told, else both.
+   */
+  readonly families?: readonly InstrumentFamily[] | undefined;
+  /**
+   * What is a sample of `streamhouse.send.duration.seconds`: every `send()` (default), or with `per-batch` the longest wait of each
+   * batch, which costs a fraction of it but makes the histogram count batches.
+   */
+  readonly sendDuration?: SendDurationSampling | undefined;
+  /**
+   * Spans for single records (create and process), which are only ever made under a sampled parent. Default true; false leaves the
+   * spans of batches and calls.
+   */
+  readonly recordSpans?: boolean | undefined;
 }
+
+/** See `TelemetryOptions.sendDuration`. */
+export type SendDurationSampling = "per-send" | "per-batch";
 
 /** Which component is measured, for its spans: `producer`, `consumer`, `agent`. */
 export interface TelemetryComponent {
@@ -41,6 +60,9 @@ export interface Telemetry {
   readonly component: string;
   readonly partitionLabels: boolean;
   readonly propagation: "always" | "sampled" | "off";
+  readonly families: readonly InstrumentFamily[];
+  readonly sendDuration: SendDurationSampling;
+  readonly recordSpans: boolean;
   /**
    * Takes the component's gauges out of every reader; what its counters and histograms counted stays in the totals
    * (a counter that fell would look like a restart). Called by the component's own close; twice is harmless.
@@ -68,6 +90,9 @@ class ComponentTelemetry implements Telemetry {
   readonly component: string;
   readonly partitionLabels: boolean;
   readonly propagation: "always" | "sampled" | "off";
+  readonly families: readonly InstrumentFamily[];
+  readonly sendDuration: SendDurationSampling;
+  readonly recordSpans: boolean;
   readonly #tracer: Tracer;
   readonly #link: ProviderLink;
 
@@ -75,7 +100,11 @@ class ComponentTelemetry implements Telemetry {
     this.component = component.name;
     this.partitionLabels = options.partitionLabels ?? false;
     this.propagation = options.propagation ?? "always";
-    this.metrics = createMetricRegistry({ partitionLabels: this.partitionLabels });
+    this.families = options.families ?? bothFamilies;
+    this.sendDuration = options.sendDuration ?? "per-send";
+    this.recordSpans = options.recordSpans ?? true;
+    const { partitionLabels, families } = this;
+    this.metrics = createMetricRegistry({ partitionLabels, families });
     this.#link = linkToProvider(this.metrics, options.meterProvider);
     this.#tracer = (options.tracerProvider ?? trace).getTracer(SCOPE_NAME, version, {
       schemaUrl: SCHEMA_URL,
@@ -102,6 +131,9 @@ function disabledTelemetry(component: TelemetryComponent): Telemetry {
     component: component.name,
     partitionLabels: false,
     propagation: "off",
+    families: [],
+    sendDuration: "per-send",
+    recordSpans: false,
     close() {},
   };
 }

@@ -8,6 +8,7 @@ export function createVoidRegistry(): MetricRegistry {
   const histogram = new HistogramCell([]);
   const nothing = () => {};
   return {
+    families: [],
     counter: () => counter,
     upDown: () => upDown,
     gauge: () => gauge,

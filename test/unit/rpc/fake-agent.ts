@@ -101,6 +101,7 @@ export function countingTelemetry(): Telemetry {
     metrics: createMetricRegistry(),
     tracer: trace.getTracer("test"),
     ...{ enabled: true, component: "agent", partitionLabels: false, propagation: "always" },
+    ...{ families: ["streamhouse", "semconv"], sendDuration: "per-send", recordSpans: true },
     close() {},
   };
 }
