@@ -314,11 +314,11 @@ describe("an agent that cannot be reached", () => {
     const served = await serveOn(folder.path);
     const house = await connect({ agents: [served.grpc], telemetry: false });
     await house.admin.createTopic("lost");
-    const producer = house.producer({ deliveryTimeoutMs: 500, requestTimeoutMs: 400 });
+    const producer = house.producer({ deliveryTimeoutMs: 3_000, requestTimeoutMs: 2_500 });
     await producer.send({ topic: "lost", value: "0" });
     await served.stop();
     const sending = producer.send({ topic: "lost", value: "1" });
-    await refused(sending, "DEADLINE_EXCEEDED", "500", served.grpc);
+    await refused(sending, "DEADLINE_EXCEEDED", "3000", served.grpc);
     await house.close();
     await folder.remove();
   });

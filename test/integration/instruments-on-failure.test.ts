@@ -102,7 +102,7 @@ describe("the required instruments when work fails", () => {
     await channel.close();
     assert.equal(await callUnknownMethod(served.grpc), 12);
 
-    const producer = house.producer({ deliveryTimeoutMs: 500, requestTimeoutMs: 400 });
+    const producer = house.producer({ deliveryTimeoutMs: 10_000, requestTimeoutMs: 5_000 });
     const nowhere = producer.send({ topic: "attackers-topic", value: "x" });
     await assert.rejects(nowhere, { code: "TOPIC_NOT_FOUND" });
     const beyond = producer.send({ topic, partition: 9, value: "x" });

@@ -39,7 +39,7 @@ describe("the 22 required instruments after real work", () => {
       grpc: "127.0.0.1:0",
       http: "127.0.0.1:0",
       telemetry: sdk,
-      agent: { leaseTtlMs: 1_000, leaseRenewMs: 100 },
+      agent: { leaseTtlMs: 10_000, leaseRenewMs: 100 },
     });
     house = await connect({ agents: [served.grpc], telemetry: sdk });
     await house.admin.createTopic(topic, { partitions: 2 });

@@ -28,8 +28,8 @@ describe("the tail cache", () => {
     }
     const held = await countHeld(all);
     assert.equal(cache.bytes, fits * BATCH_BYTES);
-    // A collector that looks for pointers on the stack may keep one or another.
-    assert.ok(held <= fits + 10, `${held} batches are held, ${fits} fit into the limit`);
+    // A collector that looks for pointers on the stack may keep some of the 800; what broke held nearly all.
+    assert.ok(held <= fits + 200, `${held} batches are held, ${fits} fit into the limit`);
     assert.equal(cache.read({ topicId: "topic", partition: 3 }, ROUNDS - 1, 1).length, 1);
   });
 });

@@ -198,7 +198,7 @@ describe("a connection over gRPC", () => {
     const line = await wire(it_.address);
     const transport = createGrpcTransport(
       { clock: systemClock },
-      { addresses: [line.address], keepaliveTimeMs: 100, keepaliveTimeoutMs: 100 },
+      { addresses: [line.address], keepaliveTimeMs: 500, keepaliveTimeoutMs: 2_000 },
     );
     const connection = transport.connection(line.address);
     const channel = connection.openProducer();

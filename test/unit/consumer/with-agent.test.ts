@@ -77,7 +77,7 @@ describe("consumers of a real agent", () => {
   it("of a topic that was made anew see the new one only", async () => {
     const house = await createTestHouse({ topics: { t: 1 } });
     await send(house, "t", values(5));
-    const group = house.consumer({ group: "g", topics: ["t"], sessionTimeoutMs: 1_000 });
+    const group = house.consumer({ group: "g", topics: ["t"], sessionTimeoutMs: 6_000 });
     const manual = house.consumer({ assign: [{ topic: "t", partition: 0 }] });
     await Promise.all([pollAll(group, 5), pollAll(manual, 5)]);
     await group.commit();
