@@ -136,7 +136,7 @@ class ClusterAdmin implements Admin {
 
   async describeGroup(group: string, options: AdminCallOptions = {}): Promise<GroupDescription> {
     const answer = await this.#ask(options, "always", (api, call) =>
-      api.describeGroup({ group }, call),
+      api.describeGroup({ group, positions: [] }, call),
     );
     return {
       group: answer.group,

@@ -115,7 +115,9 @@ export class LagMonitor {
   async #rows(): Promise<Map<string, PartitionLag>> {
     const { group } = this.#parts;
     if (group === undefined) return new Map();
-    const answer = await this.#ask((api, call) => api.describeGroup({ group }, call));
+    const answer = await this.#ask((api, call) =>
+      api.describeGroup({ group, positions: [] }, call),
+    );
     return new Map(answer.lags.map((it) => [partitionKey(it.topicId, it.partition), it]));
   }
 

@@ -91,7 +91,7 @@ describe("group calls with bad input", () => {
         api.heartbeat({ ...beat, memberId: "", sessionTimeoutMs: 0, clientId: "" }, {}),
         "member_id",
       ],
-      [api.describeGroup({ group: "" }, {}), "group"],
+      [api.describeGroup({ group: "", positions: [] }, {}), "group"],
     ] as const;
     for (const [call, field] of cases) {
       const error = await failureOf(call);

@@ -47,7 +47,7 @@ const commit = (bench: BenchAgent, topicId: string, offset: number) =>
   ]);
 
 async function describeLag(bench: BenchAgent): Promise<PartitionLag | undefined> {
-  const { lags } = await bench.agent.api.describeGroup({ group: "g" }, {});
+  const { lags } = await bench.agent.api.describeGroup({ group: "g", positions: [] }, {});
   return lags[0];
 }
 

@@ -105,14 +105,27 @@ export interface GroupSummary {
 }
 
 export interface DescribeGroupRequest {
+  /** May be empty where `positions` are given: then it is the lag of a reader that belongs to no group. */
   group: string;
+  /**
+   * Where the asker reads, or would begin. Each is answered, whoever is assigned: where the group has committed nothing, lag is
+   * counted from this offset instead of the log start.
+   */
+  positions: ReadPosition[];
+}
+
+export interface ReadPosition {
+  topicId: string;
+  partition: number;
+  /** Offset of the next record to read. */
+  offset: number;
 }
 
 export interface DescribeGroupResponse {
   group: string;
   groupEpoch: number;
   members: GroupMember[];
-  /** Every partition that the group has a committed offset for, or that a member is assigned. */
+  /** Every partition that the group has a committed offset for, or that a member is assigned, or that was asked for. */
   lags: PartitionLag[];
   /** When the snapshot was taken, ms since 1970. */
   asOfMs: number;
@@ -129,13 +142,16 @@ export interface PartitionLag {
   topicId: string;
   topic: string;
   partition: number;
-  /** -1 if the group has committed nothing here; lag is then counted from the log start. */
+  /** -1 if the group has committed nothing here; lag is then counted from the position asked for, or the log start. */
   committedOffset: number;
   highWatermark: number;
   logStartOffset: number;
   /** High watermark minus the larger of committed offset and log start; never negative. */
   lagRecords: number;
-  /** Age of the batch that holds the first uncommitted record; 0 exactly when lag_records is 0, otherwise at least 0.001. */
+  /**
+   * Age of the batch that holds the first uncommitted record, by the agent's clock; 0 exactly when lag_records is 0, otherwise
+   * at least 0.001. Where the clock went back between batches, the age of the oldest uncommitted one.
+   */
   lagSeconds: number;
   /** Records below the log start that the group never read. */
   lostRecords: number;
@@ -1244,13 +1260,16 @@ export const GroupSummary: MessageFns<GroupSummary> = {
 };
 
 function createBaseDescribeGroupRequest(): DescribeGroupRequest {
-  return { group: "" };
+  return { group: "", positions: [] };
 }
 
 export const DescribeGroupRequest: MessageFns<DescribeGroupRequest> = {
   encode(message: DescribeGroupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.group !== "") {
       writer.uint32(10).string(message.group);
+    }
+    for (const v of message.positions) {
+      ReadPosition.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1276,6 +1295,14 @@ export const DescribeGroupRequest: MessageFns<DescribeGroupRequest> = {
             message.group = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.positions.push(ReadPosition.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1294,6 +1321,86 @@ export const DescribeGroupRequest: MessageFns<DescribeGroupRequest> = {
   fromPartial(object: DeepPartial<DescribeGroupRequest>): DescribeGroupRequest {
     const message = createBaseDescribeGroupRequest();
     message.group = object.group ?? "";
+    message.positions = object.positions?.map((e) => ReadPosition.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReadPosition(): ReadPosition {
+  return { topicId: "", partition: 0, offset: 0 };
+}
+
+export const ReadPosition: MessageFns<ReadPosition> = {
+  encode(message: ReadPosition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topicId !== "") {
+      writer.uint32(10).string(message.topicId);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).int32(message.partition);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).int64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadPosition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadPosition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topicId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadPosition>): ReadPosition {
+    return ReadPosition.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadPosition>): ReadPosition {
+    const message = createBaseReadPosition();
+    message.topicId = object.topicId ?? "";
+    message.partition = object.partition ?? 0;
+    message.offset = object.offset ?? 0;
     return message;
   },
 };
@@ -1719,7 +1826,7 @@ export const GroupServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Members, assignment, and lag of each partition from one consistent snapshot. */
+    /** Members and assignment, and the lag of each partition, all lags from one consistent snapshot. */
     describeGroup: {
       name: "DescribeGroup",
       requestType: DescribeGroupRequest as typeof DescribeGroupRequest,
@@ -1751,7 +1858,7 @@ export interface GroupServiceImplementation<CallContextExt = {}> {
     request: ListGroupsRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListGroupsResponse>>;
-  /** Members, assignment, and lag of each partition from one consistent snapshot. */
+  /** Members and assignment, and the lag of each partition, all lags from one consistent snapshot. */
   describeGroup(
     request: DescribeGroupRequest,
     context: CallContext & CallContextExt,
@@ -1778,7 +1885,7 @@ export interface GroupServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ListGroupsRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListGroupsResponse>;
-  /** Members, assignment, and lag of each partition from one consistent snapshot. */
+  /** Members and assignment, and the lag of each partition, all lags from one consistent snapshot. */
   describeGroup(
     request: DeepPartial<DescribeGroupRequest>,
     options?: CallOptions & CallOptionsExt,
