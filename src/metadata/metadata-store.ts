@@ -112,9 +112,20 @@ export interface GroupState {
 export interface LagRow extends PartitionBounds {
   readonly group: string;
   readonly topic: string;
-  /** -1 if the group has committed nothing but a member is assigned. */
+  /** -1 if the group has committed nothing but a member is assigned, or the partition was asked for. */
   readonly committedOffset: number;
+  /** Ms since 1970 by the store's clock; 0 if nothing was committed. */
   readonly committedAtMs: number;
+}
+
+/** One consistent cut: every row and every count is of the same moment. */
+export interface LagSnapshot {
+  /** The moment, ms since 1970 by the store's clock. */
+  readonly asOfMs: number;
+  /** In no order that is promised. */
+  readonly rows: readonly LagRow[];
+  /** Groups with live members, and how many each has; the dead ones are left out. */
+  readonly members: ReadonlyMap<string, number>;
 }
 
 /**
@@ -221,10 +232,11 @@ export interface MetadataStore {
   listGroups(): Promise<readonly { group: string; members: number; groupEpoch: number }[]>;
   /** Undefined if nobody ever used the group. */
   describeGroup(group: string): Promise<GroupState | undefined>;
-  /** All groups, or one, in one consistent snapshot, with the time it was taken. */
-  lagSnapshot(
-    group?: string,
-  ): Promise<{ readonly asOfMs: number; readonly rows: readonly LagRow[] }>;
+  /**
+   * What was committed, by the living and the dead, and what live members have: of all groups, or of one. With `partitions` also
+   * these, each with a row of the group, unless they do not exist. The empty group is nobody's: it has those rows only.
+   */
+  lagSnapshot(group?: string, partitions?: readonly TopicPartition[]): Promise<LagSnapshot>;
 
   close(): Promise<void>;
 }

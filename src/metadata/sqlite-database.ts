@@ -30,6 +30,9 @@ export interface SqliteDatabaseOptions {
   readonly migrations?: readonly Migration[] | undefined;
 }
 
+/** The reading half of a connection. */
+export type SqlReader = Pick<SqliteDatabase, "get" | "all">;
+
 /** Nobody else should have the file open; a backup tool may for a moment. The wait blocks the event loop. */
 const BUSY_TIMEOUT_MS = 100;
 
@@ -38,6 +41,8 @@ export class SqliteDatabase {
   readonly #clock: Clock;
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  /** Whether readers of other connections are not in the way of writing: not in memory, nor where WAL is not to be had. */
+  readonly isWal: boolean;
   #closed = false;
 
   /** @throws StreamHouseError `METADATA_TOO_NEW`, `METADATA_UNAVAILABLE`, `DATA_FOLDER_UNUSABLE`, `STORE_FULL` */
@@ -53,6 +58,7 @@ export class SqliteDatabase {
         `PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`,
       );
       this.#migrate(options.migrations ?? migrations);
+      this.isWal = database.prepare("PRAGMA journal_mode").get()?.journal_mode === "wal";
     } catch (error) {
       database?.close();
       throw sqliteError(error, "opening the database", options.path);

@@ -11,6 +11,7 @@ import { createGroupStore } from "./sqlite-groups.ts";
 import { createLagStore } from "./sqlite-lag.ts";
 import { createLeaseStore } from "./sqlite-leases.ts";
 import { createProducerStore } from "./sqlite-producers.ts";
+import { SqliteSnapshots } from "./sqlite-snapshots.ts";
 import { createTopicStore } from "./sqlite-topics.ts";
 
 /** Where the database is, and the ports it uses. */
@@ -28,6 +29,7 @@ export interface SqliteMetadataComponents {
  */
 export function createSqliteMetadata(components: SqliteMetadataComponents): MetadataStore {
   const db = new SqliteDatabase(components);
+  const snapshots = new SqliteSnapshots(db, components.clock);
   return {
     kind: "sqlite",
     ...createTopicStore(db, components.random ?? systemRandom),
@@ -35,8 +37,9 @@ export function createSqliteMetadata(components: SqliteMetadataComponents): Meta
     ...createFlushStore(db),
     ...createProducerStore(db),
     ...createGroupStore(db),
-    ...createLagStore(db),
+    ...createLagStore(snapshots),
     async close() {
+      snapshots.close();
       db.close();
     },
   };
