@@ -70,20 +70,25 @@ export class HistogramCell {
 
   /** Counts the sample and, if its span is sampled, keeps it as its bucket's exemplar. Without a span as `record`. */
   recordIn(v: number, span: SampledIn | undefined): void {
-    this.record(v);
-    if (span === undefined || (span.traceFlags & 1) === 0) return;
+    const bucket = this.#count(v, 1);
+    if (bucket < 0 || span === undefined || (span.traceFlags & 1) === 0) return;
     const { traceId, spanId } = span;
     this.exemplars ??= new Array<Exemplar | undefined>(this.counts.length);
-    const timestampMs = systemClock.now();
-    this.exemplars[this.#bucketOf(v)] = { value: v, timestampMs, traceId, spanId };
-  }
-
-  #bucketOf(v: number): number {
-    const at = this.bounds.findIndex((bound) => v <= bound);
-    return at < 0 ? this.bounds.length : at;
+    this.exemplars[bucket] = { value: v, timestampMs: systemClock.now(), traceId, spanId };
   }
 
   record(v: number): void {
+    this.#count(v, 1);
+  }
+
+  /** The same as `record(v)` so many times, at the price of one: for records that were delivered together. */
+  recordMany(v: number, times: number): void {
+    if (times > 0) this.#count(v, times);
+  }
+
+  /** Answers the bucket, or -1 for what is no number: one such sample would make the sum useless for ever. */
+  #count(v: number, times: number): number {
+    if (Number.isNaN(v)) return -1;
     const bounds = this.bounds;
     let low = 0;
     let high = bounds.length;
@@ -92,14 +97,28 @@ export class HistogramCell {
       if (v <= (bounds[mid] as number)) high = mid;
       else low = mid + 1;
     }
-    this.counts[low] = (this.counts[low] as number) + 1;
-    this.sum += v;
-    this.count += 1;
-    if (this.forward !== undefined) this.forward(v);
+    this.counts[low] = (this.counts[low] as number) + times;
+    this.sum += v * times;
+    this.count += times;
+    if (this.forward !== undefined) for (let i = 0; i < times; i++) this.forward(v);
+    return low;
   }
 }
 
 export type Cell = CounterCell | UpDownCell | GaugeCell | HistogramCell;
+
+/**
+ * Whether a cell is a histogram, by its shape: with two copies of this package in a process one reads the other's cells, which are
+ * of its own classes.
+ */
+export function isHistogram(cell: Cell): cell is HistogramCell {
+  return "counts" in cell;
+}
+
+/** The same for a gauge. */
+export function isGauge(cell: Cell): cell is GaugeCell {
+  return "setAt" in cell;
+}
 
 /** One series of a family. */
 export interface Series {

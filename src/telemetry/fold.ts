@@ -1,9 +1,9 @@
 /**
  * A gauge family with more series than its limit, shown without `partition` (METRICS rule 6): lag in records is summed, lag
- * in seconds is the greatest, lead the least, offsets are left out. Pure; called by the registry when a reader collects.
+ * in seconds is the greatest, lead the least, offsets are left out. Pure; called by the hub when a reader collects.
  */
 import type { InstrumentDescriptor } from "./catalogue.ts";
-import { type AttributeValues, type Family, GaugeCell, type Series } from "./cells.ts";
+import { type AttributeValues, type Family, GaugeCell, isGauge, type Series } from "./cells.ts";
 
 /** Answers at most `seriesMax` series; what is still beyond it (very many groups) is left out, not falsified. */
 export function foldPartitions(
@@ -20,7 +20,7 @@ export function foldPartitions(
       if (series.size < seriesMax) series.set(key, one);
       continue;
     }
-    if (!(one.cell instanceof GaugeCell)) continue;
+    if (!isGauge(one.cell)) continue;
     const { partition: _, ...attributes } = one.attributes;
     const foldedKey = keyOf(descriptor, attributes);
     let into = series.get(foldedKey);

@@ -1,36 +1,64 @@
 /**
  * All registries of one MeterProvider as one: the same series of two components is one series (counters, histograms and up-down
- * counters are summed, of gauges the last writer counts). What a closed component counted stays in the sums, because a
- * counter that falls looks like a restart. Read by the bridge and by the metric producer.
+ * counters are summed, of gauges the last writer counts), and a family has one limit (METRICS rule 6). What a closed component
+ * counted stays in the sums, because a counter that falls looks like a restart. Read by the bridge and by the metric producer.
  */
+import { SeriesAdmission } from "./admission.ts";
 import { catalogue, type InstrumentDescriptor } from "./catalogue.ts";
 import {
-  CounterCell,
+  type Cell,
   type Family,
-  GaugeCell,
-  HistogramCell,
+  type GaugeCell,
+  type HistogramCell,
+  isGauge,
+  isHistogram,
   type MetricRegistry,
   type Series,
-  UpDownCell,
 } from "./cells.ts";
+import { foldPartitions } from "./fold.ts";
+import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
 import type { MetricsSource } from "./metrics-source.ts";
-import { createMetricRegistry, newCell, seriesPerFamilyMax } from "./registry.ts";
+import { createMetricRegistry, newCell, seriesKey, seriesPerFamilyMax } from "./registry.ts";
 import { METRIC_OVERFLOW } from "./semconv.ts";
 
-/** What a MeterProvider carries for us: where components hand in their registries. */
+/**
+ * What a MeterProvider carries for us: where components hand in their registries. Copies of this package share it, so it
+ * is read by shape, never by class.
+ */
 export interface MetricAttachment {
   /** Answers a function that takes the registry out again; twice is harmless. */
   attach(registry: MetricRegistry): () => void;
+  /** The families that are reported: what a component counts that was told nothing else. */
+  readonly families?: readonly InstrumentFamily[];
   /** The text for `/metrics`, where our own bootstrap made the provider. */
   readonly source?: MetricsSource;
 }
 
+export interface MetricHubOptions {
+  /** Others are not shown. Default both. */
+  readonly families?: readonly InstrumentFamily[] | undefined;
+  /** Series of one family, over all components. Default 2,000. */
+  readonly seriesMax?: number | undefined;
+}
+
 export class MetricHub implements MetricAttachment {
+  readonly families: readonly InstrumentFamily[];
+  readonly #seriesMax: number;
   readonly #registries = new Set<MetricRegistry>();
   /** Totals of closed components, by family; limited in series like every family. */
-  readonly #retired = new Map<string, RetiredFamily>();
+  readonly #retired = new Map<string, OwnFamily>();
+  readonly #admission: SeriesAdmission;
+  /** What the hub measures of itself. */
+  readonly #own: MetricRegistry;
+  readonly #count: GaugeCell;
 
-  readonly #own = createMetricRegistry();
+  constructor(options: MetricHubOptions = {}) {
+    this.families = options.families ?? bothFamilies;
+    this.#seriesMax = options.seriesMax ?? seriesPerFamilyMax;
+    this.#admission = new SeriesAdmission(this.#seriesMax);
+    this.#own = createMetricRegistry({ families: this.families });
+    this.#count = this.#own.gauge(catalogue.telemetrySeries);
+  }
 
   attach(registry: MetricRegistry): () => void {
     this.#registries.add(registry);
@@ -42,16 +70,55 @@ export class MetricHub implements MetricAttachment {
   /** The families of all registries, merged. The cells may be the live ones: read them at once. */
   collect(): Iterable<Family> {
     const merged = new Map<string, MergedFamily>();
-    // Shown by itself as well, hence the 1.
-    let count = 1;
-    for (const family of this.#retired.values()) merge(merged, family);
-    for (const registry of this.#registries) {
-      for (const family of registry.collect()) merge(merged, family);
+    for (const family of this.#retired.values()) this.#merge(merged, family);
+    for (const registry of [...this.#registries, this.#own]) {
+      for (const family of registry.collect()) this.#merge(merged, family);
     }
-    for (const family of merged.values()) count += family.series.size;
-    this.#own.gauge(catalogue.telemetrySeries).set(count);
-    for (const family of this.#own.collect()) merge(merged, family);
-    return merged.values();
+    const shown = [...merged.values()].map((family) => this.#limited(family));
+    // The cell is already in there: it shows what is set now.
+    this.#count.set(shown.reduce((count, { series }) => count + series.size, 0));
+    return shown;
+  }
+
+  #merge(into: Map<string, MergedFamily>, family: Family): void {
+    const { descriptor } = family;
+    if (!this.families.includes(descriptor.family)) return;
+    const known = into.get(descriptor.name);
+    if (known === undefined) {
+      // Nearly always there is one component: its map is passed on without a copy.
+      into.set(descriptor.name, { descriptor, series: family.series, own: undefined, refused: 0 });
+      return;
+    }
+    if (known.descriptor.kind !== descriptor.kind) return;
+    if (known.own === undefined) {
+      known.own = new Map();
+      this.#add(known, known.own, known.series);
+      known.series = known.own;
+    }
+    this.#add(known, known.own, family.series);
+  }
+
+  #add(family: MergedFamily, own: Map<string, Series>, series: ReadonlyMap<string, Series>): void {
+    for (const [key, one] of series) {
+      const place = this.#place(family.descriptor, key);
+      if (place !== key) family.refused += 1;
+      addSeries(family.descriptor, own, place, one);
+    }
+  }
+
+  /** The series' own key, or the overflow's. Gauges are limited afterwards: an overflow would falsify them. */
+  #place(descriptor: InstrumentDescriptor, key: string): string {
+    if (descriptor.kind === "gauge" || key === METRIC_OVERFLOW) return key;
+    return this.#admission.admits(descriptor.name, key) ? key : METRIC_OVERFLOW;
+  }
+
+  #limited(family: MergedFamily): Family {
+    const { descriptor, series, refused } = family;
+    const more = this.#admission.newlyRefused(descriptor.name, refused);
+    if (more > 0)
+      this.#own.counter(catalogue.seriesOverflow, { family: descriptor.name }).add(more);
+    const crowded = descriptor.kind === "gauge" && series.size > this.#seriesMax;
+    return crowded ? foldPartitions(family, this.#seriesMax, seriesKey) : family;
   }
 
   #retire(registry: MetricRegistry): void {
@@ -62,22 +129,15 @@ export class MetricHub implements MetricAttachment {
         into = { descriptor, series: new Map() };
         this.#retired.set(descriptor.name, into);
       }
-      for (const [key, one] of series) retireSeries(into, key, one);
+      for (const [key, one] of series) {
+        addSeries(descriptor, into.series, this.#place(descriptor, key), one);
+      }
     }
   }
 }
 
-interface RetiredFamily extends Family {
+interface OwnFamily extends Family {
   readonly series: Map<string, Series>;
-}
-
-function retireSeries(into: RetiredFamily, key: string, series: Series): void {
-  const full = into.series.size >= seriesPerFamilyMax && !into.series.has(key);
-  const place = full ? METRIC_OVERFLOW : key;
-  const first = into.series.get(place);
-  if (first !== undefined) into.series.set(place, combine(into.descriptor, first, series));
-  else if (full) into.series.set(place, { ...series, attributes: { [METRIC_OVERFLOW]: true } });
-  else into.series.set(place, series);
 }
 
 interface MergedFamily extends Family {
@@ -85,46 +145,52 @@ interface MergedFamily extends Family {
   series: ReadonlyMap<string, Series>;
   /** Set once `series` is a map of our own. */
   own: Map<string, Series> | undefined;
+  /** Series that went into the overflow here. */
+  refused: number;
 }
 
-function merge(into: Map<string, MergedFamily>, family: Family): void {
-  const { descriptor } = family;
-  const known = into.get(descriptor.name);
-  if (known === undefined) {
-    // Nearly always there is one component: its map is passed on without a copy.
-    into.set(descriptor.name, { descriptor, series: family.series, own: undefined });
-    return;
-  }
-  if (known.descriptor.kind !== descriptor.kind) return;
-  if (known.own === undefined) {
-    known.own = new Map(known.series);
-    known.series = known.own;
-  }
-  for (const [key, series] of family.series) {
-    const first = known.own.get(key);
-    known.own.set(key, first === undefined ? series : combine(descriptor, first, series));
-  }
+function addSeries(
+  descriptor: InstrumentDescriptor,
+  into: Map<string, Series>,
+  place: string,
+  series: Series,
+): void {
+  const first = into.get(place);
+  if (first !== undefined) into.set(place, combine(descriptor, first, series));
+  else if (place !== METRIC_OVERFLOW) into.set(place, series);
+  else into.set(place, { ...series, attributes: { [METRIC_OVERFLOW]: true } });
 }
 
 function combine(descriptor: InstrumentDescriptor, a: Series, b: Series): Series {
-  const later = b.cell instanceof GaugeCell && a.cell instanceof GaugeCell;
-  if (later) return (b.cell as GaugeCell).setAt >= (a.cell as GaugeCell).setAt ? b : a;
+  if (isGauge(a.cell) && isGauge(b.cell)) return b.cell.setAt >= a.cell.setAt ? b : a;
   const cell = newCell(descriptor);
-  for (const part of [a.cell, b.cell]) {
-    if (cell instanceof HistogramCell) {
-      if (part instanceof HistogramCell) addHistogram(cell, part);
-    } else if (part instanceof CounterCell || part instanceof UpDownCell) {
-      (cell as CounterCell | UpDownCell).add(part.value);
-    }
-  }
+  for (const part of [a.cell, b.cell]) addCell(cell, part);
   return { attributes: a.attributes, cell, startMs: Math.min(a.startMs, b.startMs) };
 }
 
-/** Adds the counts; the bounds of one family are the same everywhere. */
+function addCell(into: Cell, from: Cell): void {
+  if (isHistogram(into)) {
+    if (isHistogram(from)) addHistogram(into, from);
+  } else if (!isHistogram(from)) into.value += from.value;
+}
+
+/** Adds the counts (the bounds of one family are the same everywhere), and keeps the newest exemplar of each bucket. */
 function addHistogram(into: HistogramCell, from: HistogramCell): void {
   for (let i = 0; i < into.counts.length; i++) {
     into.counts[i] = (into.counts[i] ?? 0) + (from.counts[i] ?? 0);
   }
   into.sum += from.sum;
   into.count += from.count;
+  if (from.exemplars === undefined) return;
+  if (into.exemplars === undefined) {
+    into.exemplars = [...from.exemplars];
+    return;
+  }
+  for (const [i, exemplar] of from.exemplars.entries()) {
+    if (exemplar === undefined) continue;
+    const known = into.exemplars[i];
+    if (known === undefined || exemplar.timestampMs >= known.timestampMs) {
+      into.exemplars[i] = exemplar;
+    }
+  }
 }

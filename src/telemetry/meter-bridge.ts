@@ -5,6 +5,7 @@
  */
 import type {
   Attributes,
+  BatchObservableCallback,
   BatchObservableResult,
   Histogram,
   Meter,
@@ -13,17 +14,19 @@ import type {
 } from "@opentelemetry/api";
 import { version } from "../core/version.ts";
 import { catalogue, type InstrumentDescriptor } from "./catalogue.ts";
-import { type Family, HistogramCell, type MetricRegistry, type Series } from "./cells.ts";
+import { type Family, isHistogram, type MetricRegistry, type Series } from "./cells.ts";
 import { type MetricAttachment, MetricHub } from "./hub.ts";
-import { seriesKey } from "./registry.ts";
+import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
+import { createMetricRegistry, seriesKey } from "./registry.ts";
 import { replaySamples } from "./replay.ts";
 import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
 
 /**
  * Where a provider carries its attachment. Our bootstrap sets it on its own provider (then nothing is bridged); on others the first
- * component sets it to a bridge. A registered symbol, so that two copies of this package share one.
+ * component sets it to a bridge. A registered symbol, so that two copies of this package share one; its number is raised
+ * when the shape of `MetricAttachment` or `MetricRegistry` changes, so that a copy never reads what it does not know.
  */
-export const ATTACHMENT: unique symbol = Symbol.for("@streamhouse/streamhouse/metrics");
+export const ATTACHMENT: unique symbol = Symbol.for("@streamhouse/streamhouse/metrics/1");
 
 /** What reports for this provider, made on first use. */
 export function attachmentOf(provider: MeterProvider): MetricAttachment {
@@ -35,9 +38,15 @@ export function attachmentOf(provider: MeterProvider): MetricAttachment {
   return bridge;
 }
 
-/** Reports through the provider's meters. One for each provider: see `attachmentOf`. */
-export function createMeterBridge(provider: MeterProvider): MetricAttachment {
-  return new MeterBridge(provider);
+/**
+ * Reports through the provider's meters, whatever the components count at most these families. One for each provider: see
+ * `attachmentOf`.
+ */
+export function createMeterBridge(
+  provider: MeterProvider,
+  families: readonly InstrumentFamily[] = bothFamilies,
+): MetricAttachment {
+  return new MeterBridge(provider, families);
 }
 
 /** Puts an attachment on a provider. A frozen provider cannot carry one: each component then has its own bridge. */
@@ -46,30 +55,39 @@ export function carryAttachment(provider: MeterProvider, attachment: MetricAttac
 }
 
 class MeterBridge implements MetricAttachment {
-  readonly #hub = new MetricHub();
+  readonly families: readonly InstrumentFamily[];
+  readonly #hub: MetricHub;
+  readonly #meter: Meter;
+  /** Families whose instruments are made. */
+  readonly #made = new Set<InstrumentFamily>();
   readonly #observables = new Map<string, Observable>();
   readonly #histograms = new Map<string, Histogram>();
+  /** What the bridge itself could not do. */
+  readonly #health: MetricRegistry;
   /** Lag series of the last collection, by family: what is missing in the next is observed as 0 once. */
   readonly #lag = new Map<string, ReadonlyMap<string, Series>>();
+  #observer: BatchObservableCallback | undefined;
+  #observed: Observable[] = [];
 
-  constructor(provider: MeterProvider) {
-    const meter = provider.getMeter(SCOPE_NAME, version, { schemaUrl: SCHEMA_URL });
-    for (const descriptor of Object.values(catalogue)) this.#create(meter, descriptor);
-    meter.addBatchObservableCallback(
-      (result) => this.#observe(result),
-      [...this.#observables.values()],
-    );
+  constructor(provider: MeterProvider, families: readonly InstrumentFamily[]) {
+    this.families = families;
+    this.#hub = new MetricHub({ families });
+    this.#meter = provider.getMeter(SCOPE_NAME, version, { schemaUrl: SCHEMA_URL });
+    this.#health = createMetricRegistry({ families });
+    this.#hub.attach(this.#health);
   }
 
   attach(registry: MetricRegistry): () => void {
+    this.#makeInstruments(registry.families);
     const lost = registry.counter(catalogue.samplesLost);
     const endWatch = registry.onSeries((descriptor, series) => {
       const histogram = this.#histograms.get(descriptor.name);
-      if (histogram === undefined || !(series.cell instanceof HistogramCell)) return;
+      if (!isHistogram(series.cell)) return;
       const attributes = series.attributes as Attributes;
       const record = (sample: number) => {
         try {
-          histogram.record(sample, attributes);
+          if (histogram === undefined) lost.add(1);
+          else histogram.record(sample, attributes);
         } catch {
           lost.add(1);
         }
@@ -84,9 +102,30 @@ class MeterBridge implements MetricAttachment {
     };
   }
 
-  #create(meter: Meter, descriptor: InstrumentDescriptor): void {
+  /** With the first component that counts a family. One that nobody counts makes no instruments. */
+  #makeInstruments(families: readonly InstrumentFamily[]): void {
+    const missing = families.filter((it) => this.families.includes(it) && !this.#made.has(it));
+    if (missing.length === 0) return;
+    for (const descriptor of Object.values(catalogue)) {
+      if (missing.includes(descriptor.family)) this.#try(() => this.#create(descriptor));
+    }
+    for (const family of missing) this.#made.add(family);
+    this.#try(() => this.#observeAll());
+  }
+
+  /** An SDK that fails here costs one instrument and is counted; the application must not notice. */
+  #try(work: () => void): void {
+    try {
+      work();
+    } catch {
+      this.#health.counter(catalogue.collectErrors).add(1);
+    }
+  }
+
+  #create(descriptor: InstrumentDescriptor): void {
     const { name, unit, description } = descriptor;
     const options = { unit, description };
+    const meter = this.#meter;
     switch (descriptor.kind) {
       case "counter":
         this.#observables.set(name, meter.createObservableCounter(name, options));
@@ -104,6 +143,19 @@ class MeterBridge implements MetricAttachment {
     }
   }
 
+  /** One callback for all instruments: each collection then reads the components once. */
+  #observeAll(): void {
+    const before = this.#observer;
+    const observables = [...this.#observables.values()];
+    this.#observer = (result) => this.#observe(result);
+    this.#meter.addBatchObservableCallback(this.#observer, observables);
+    // The callback is known to the SDK by itself and by its instruments: those that it had.
+    if (before !== undefined) {
+      this.#meter.removeBatchObservableCallback(before, this.#observed);
+    }
+    this.#observed = observables;
+  }
+
   #observe(result: BatchObservableResult): void {
     const zeroed = new Set<string>();
     for (const family of this.#hub.collect()) {
@@ -111,7 +163,7 @@ class MeterBridge implements MetricAttachment {
       const observable = this.#observables.get(descriptor.name);
       if (observable === undefined) continue;
       for (const { attributes, cell } of series.values()) {
-        if (cell instanceof HistogramCell) continue;
+        if (isHistogram(cell)) continue;
         result.observe(observable, cell.value, attributes as Attributes);
       }
       if (descriptor.zeroWhenReleased) {

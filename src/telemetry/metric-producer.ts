@@ -1,7 +1,7 @@
 /**
- * Hands cells to an SDK's reader as its own `MetricProducer`: exact histograms, at the cost of reading numbers, and a released
- * series is gone from the next collection on. Cumulative. Used by the bootstrap only; with `bootstrap-*` the only
- * room that names SDK types.
+ * Hands cells to an SDK's reader as its own `MetricProducer`: exact histograms with exemplars, at the cost of reading numbers, and a
+ * released series is gone from the next collection on. One for each reader, because a reader that wants deltas must get
+ * its own. Used by the bootstrap only; with `bootstrap-*` the only room that names SDK types.
  */
 import { type Attributes, type HrTime, ValueType } from "@opentelemetry/api";
 import { emptyResource } from "@opentelemetry/resources";
@@ -11,79 +11,124 @@ import {
   type DataPoint,
   DataPointType,
   type Histogram,
+  InstrumentType,
   type MetricData,
   type MetricProducer,
 } from "@opentelemetry/sdk-metrics";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { version } from "../core/version.ts";
-import { type Family, HistogramCell, type Series } from "./cells.ts";
+import { type Exemplar, type Family, isHistogram, type Series } from "./cells.ts";
+import { DeltaMemory } from "./delta-memory.ts";
 import type { MetricHub } from "./hub.ts";
+import type { InstrumentKind } from "./instrument.ts";
 import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
 
-export function createMetricProducer(hub: MetricHub, clock: Clock = systemClock): MetricProducer {
-  return {
-    collect(): Promise<CollectionResult> {
-      const endTime = hrTime(clock.now());
-      const metrics: MetricData[] = [];
-      for (const family of hub.collect()) metrics.push(metricData(family, endTime));
-      const scope = { name: SCOPE_NAME, version, schemaUrl: SCHEMA_URL };
-      return Promise.resolve({
-        // The reader puts its own resource in the place of this one.
-        resourceMetrics: { resource: emptyResource(), scopeMetrics: [{ scope, metrics }] },
-        errors: [],
-      });
-    },
-  };
+/** A point of a histogram with its exemplars, for which the JavaScript SDK has no place yet. */
+export interface PointWithExemplars extends DataPoint<Histogram> {
+  /** At most one for each bucket, the newest; absent if there is none. */
+  readonly exemplars?: readonly Exemplar[];
 }
 
-function metricData(family: Family, endTime: HrTime): MetricData {
-  const { name, unit, description, kind } = family.descriptor;
-  const descriptor = { name, unit, description, valueType: ValueType.DOUBLE };
-  const common = { descriptor, aggregationTemporality: AggregationTemporality.CUMULATIVE };
-  switch (kind) {
-    case "histogram":
-      return {
-        ...common,
-        dataPointType: DataPointType.HISTOGRAM,
-        dataPoints: points(family, endTime, histogramValue),
-      };
-    case "gauge":
-      return {
-        ...common,
-        dataPointType: DataPointType.GAUGE,
-        dataPoints: points(family, endTime, numberValue),
-      };
-    default:
-      return {
-        ...common,
-        dataPointType: DataPointType.SUM,
-        isMonotonic: kind === "counter",
-        dataPoints: points(family, endTime, numberValue),
-      };
+export interface MetricProducerOptions {
+  /** What the reader wants of each kind of instrument: a push exporter's own selector. Default: cumulative. */
+  readonly temporality?: ((type: InstrumentType) => AggregationTemporality) | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/** For one reader. */
+export function createMetricProducer(
+  hub: MetricHub,
+  options: MetricProducerOptions = {},
+): MetricProducer {
+  return new CellProducer(hub, options);
+}
+
+/** What the same instruments are on the bridge, so that a selector answers the same for both routes. */
+const instrumentTypes: Readonly<Record<InstrumentKind, InstrumentType>> = {
+  counter: InstrumentType.OBSERVABLE_COUNTER,
+  upDownCounter: InstrumentType.OBSERVABLE_UP_DOWN_COUNTER,
+  gauge: InstrumentType.OBSERVABLE_GAUGE,
+  histogram: InstrumentType.HISTOGRAM,
+};
+
+class CellProducer implements MetricProducer {
+  readonly #hub: MetricHub;
+  readonly #clock: Clock;
+  readonly #temporality: (type: InstrumentType) => AggregationTemporality;
+  readonly #memory = new DeltaMemory();
+
+  constructor(hub: MetricHub, options: MetricProducerOptions) {
+    this.#hub = hub;
+    this.#clock = options.clock ?? systemClock;
+    this.#temporality = options.temporality ?? (() => AggregationTemporality.CUMULATIVE);
+  }
+
+  collect(): Promise<CollectionResult> {
+    const nowMs = this.#clock.now();
+    const metrics: MetricData[] = [];
+    for (const family of this.#hub.collect()) metrics.push(this.#metricData(family, nowMs));
+    this.#memory.endCollection(nowMs);
+    const scope = { name: SCOPE_NAME, version, schemaUrl: SCHEMA_URL };
+    return Promise.resolve({
+      // The reader puts its own resource in the place of this one.
+      resourceMetrics: { resource: emptyResource(), scopeMetrics: [{ scope, metrics }] },
+      errors: [],
+    });
+  }
+
+  #metricData(family: Family, nowMs: number): MetricData {
+    const { name, unit, description, kind } = family.descriptor;
+    const descriptor = { name, unit, description, valueType: ValueType.DOUBLE };
+    const aggregationTemporality = this.#temporality(instrumentTypes[kind]);
+    const common = { descriptor, aggregationTemporality };
+    // A gauge is its latest value either way.
+    const delta = aggregationTemporality === AggregationTemporality.DELTA && kind !== "gauge";
+    const shown = delta ? this.#memory.deltas(family) : family;
+    if (kind === "histogram") {
+      const dataPoints = points(shown, nowMs, histogramValue).map(withExemplars);
+      return { ...common, dataPointType: DataPointType.HISTOGRAM, dataPoints };
+    }
+    const dataPoints = points(shown, nowMs, numberValue).map(({ point }) => point);
+    return kind === "gauge"
+      ? { ...common, dataPointType: DataPointType.GAUGE, dataPoints }
+      : {
+          ...common,
+          dataPointType: DataPointType.SUM,
+          isMonotonic: kind === "counter",
+          dataPoints,
+        };
   }
 }
 
-function points<T>(family: Family, endTime: HrTime, value: (series: Series) => T): DataPoint<T>[] {
-  const all: DataPoint<T>[] = [];
+interface PointOf<T> {
+  readonly series: Series;
+  readonly point: DataPoint<T>;
+}
+
+function points<T>(family: Family, nowMs: number, value: (series: Series) => T): PointOf<T>[] {
+  const endTime = hrTime(nowMs);
+  const all: PointOf<T>[] = [];
   for (const series of family.series.values()) {
-    all.push({
-      startTime: hrTime(series.startMs),
-      endTime,
-      attributes: series.attributes as Attributes,
-      value: value(series),
-    });
+    const startTime = hrTime(series.startMs);
+    const attributes = series.attributes as Attributes;
+    all.push({ series, point: { startTime, endTime, attributes, value: value(series) } });
   }
   return all;
 }
 
-function numberValue(series: Series): number {
-  return series.cell instanceof HistogramCell ? 0 : series.cell.value;
+function withExemplars({ series, point }: PointOf<Histogram>): PointWithExemplars {
+  if (!isHistogram(series.cell) || series.cell.exemplars === undefined) return point;
+  const exemplars = series.cell.exemplars.filter((one) => one !== undefined);
+  return exemplars.length === 0 ? point : { ...point, exemplars };
+}
+
+function numberValue({ cell }: Series): number {
+  return isHistogram(cell) ? 0 : cell.value;
 }
 
 /** A copy: the cell goes on counting while the reader works. */
 function histogramValue({ cell }: Series): Histogram {
-  if (!(cell instanceof HistogramCell))
-    return { buckets: { boundaries: [], counts: [] }, count: 0 };
+  if (!isHistogram(cell)) return { buckets: { boundaries: [], counts: [] }, count: 0 };
   return {
     buckets: { boundaries: [...cell.bounds], counts: Array.from(cell.counts) },
     sum: cell.sum,

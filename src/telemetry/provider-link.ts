@@ -7,6 +7,7 @@ import { createNoopMeter, type MeterProvider, metrics } from "@opentelemetry/api
 import { type Clock, systemClock, type Timer } from "../core/clock.ts";
 import type { MetricRegistry } from "./cells.ts";
 import type { MetricAttachment } from "./hub.ts";
+import type { InstrumentFamily } from "./instrument.ts";
 import { ATTACHMENT, attachmentOf } from "./meter-bridge.ts";
 import type { MetricsSource } from "./metrics-source.ts";
 import { SCOPE_NAME } from "./semconv.ts";
@@ -18,13 +19,27 @@ export interface ProviderLink {
   close(): void;
 }
 
+type Branded = MeterProvider & { readonly [ATTACHMENT]?: MetricAttachment };
+
 /**
  * The text of `/metrics` of a provider that our bootstrap made; undefined for any other. Default: of the global one.
  */
 export function metricsSourceOf(
   provider: MeterProvider = metrics.getMeterProvider(),
 ): MetricsSource | undefined {
-  return (provider as MeterProvider & { [ATTACHMENT]?: MetricAttachment })[ATTACHMENT]?.source;
+  return (provider as Branded)[ATTACHMENT]?.source;
+}
+
+/** The families that the provider reports, if it is one that we know already; undefined for any other. */
+export function familiesOf(
+  provider: MeterProvider | undefined,
+): readonly InstrumentFamily[] | undefined {
+  try {
+    const carrier = (provider ?? metrics.getMeterProvider()) as Branded;
+    return carrier[ATTACHMENT]?.families;
+  } catch {
+    return undefined;
+  }
 }
 
 const lookEveryMs = 1_000;

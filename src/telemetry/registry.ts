@@ -16,7 +16,6 @@ import {
   type Series,
   UpDownCell,
 } from "./cells.ts";
-import { foldPartitions } from "./fold.ts";
 import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
 import { METRIC_OVERFLOW } from "./semconv.ts";
 import { createVoidRegistry } from "./void-registry.ts";
@@ -25,8 +24,8 @@ import { createVoidRegistry } from "./void-registry.ts";
 export const seriesPerFamilyMax = 2_000;
 
 /**
- * Gauge cells of one family that are kept although the family is shown folded (the sum needs each of them):
- * every partition of a large topic for ten groups.
+ * Gauge cells of one family that are kept although readers are shown the family folded (`hub.ts`: the sum needs each of
+ * them): every partition of a large topic for ten groups.
  */
 const gaugeCellsPerFamilyMax = 100_000;
 
@@ -138,9 +137,7 @@ class CellRegistry implements MetricRegistry {
     }
     const families: Family[] = [];
     for (const table of this.#tables.values()) {
-      if (table.series.size === 0) continue;
-      const crowded = table.series.size > this.#seriesMax && table.descriptor.kind === "gauge";
-      families.push(crowded ? foldPartitions(table, this.#seriesMax, seriesKey) : table);
+      if (table.series.size > 0) families.push(table);
     }
     return families;
   }

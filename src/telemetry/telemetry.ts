@@ -12,7 +12,7 @@ import {
 import { version } from "../core/version.ts";
 import type { MetricRegistry } from "./cells.ts";
 import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
-import { linkToProvider, type ProviderLink } from "./provider-link.ts";
+import { familiesOf, linkToProvider, type ProviderLink } from "./provider-link.ts";
 import { createMetricRegistry } from "./registry.ts";
 import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
 import { createVoidRegistry } from "./void-registry.ts";
@@ -100,15 +100,13 @@ class ComponentTelemetry implements Telemetry {
     this.component = component.name;
     this.partitionLabels = options.partitionLabels ?? false;
     this.propagation = options.propagation ?? "always";
-    this.families = options.families ?? bothFamilies;
+    this.families = options.families ?? familiesOf(options.meterProvider) ?? bothFamilies;
     this.sendDuration = options.sendDuration ?? "per-send";
     this.recordSpans = options.recordSpans ?? true;
     const { partitionLabels, families } = this;
     this.metrics = createMetricRegistry({ partitionLabels, families });
     this.#link = linkToProvider(this.metrics, options.meterProvider);
-    this.#tracer = (options.tracerProvider ?? trace).getTracer(SCOPE_NAME, version, {
-      schemaUrl: SCHEMA_URL,
-    });
+    this.#tracer = tracerOf(options.tracerProvider);
   }
 
   /** Asked for with every batch, poll and flush: a good moment to see whether an SDK was registered meanwhile. */
@@ -122,12 +120,25 @@ class ComponentTelemetry implements Telemetry {
   }
 }
 
+/** A provider that throws is the application's to mend: the component works without spans. */
+function tracerOf(provider: TracerProvider | undefined): Tracer {
+  try {
+    return (provider ?? trace).getTracer(SCOPE_NAME, version, { schemaUrl: SCHEMA_URL });
+  } catch {
+    return silentTracer();
+  }
+}
+
+/** A proxy without a delegate answers spans that record nothing. */
+function silentTracer(): Tracer {
+  return new ProxyTracerProvider().getTracer(SCOPE_NAME);
+}
+
 function disabledTelemetry(component: TelemetryComponent): Telemetry {
   return {
     enabled: false,
     metrics: createVoidRegistry(),
-    // A proxy without a delegate answers spans that record nothing.
-    tracer: new ProxyTracerProvider().getTracer(SCOPE_NAME),
+    tracer: silentTracer(),
     component: component.name,
     partitionLabels: false,
     propagation: "off",

@@ -1,5 +1,5 @@
 /** Families as plain data, for assertions. */
-import { type Family, HistogramCell } from "../../../src/telemetry/cells.ts";
+import { type Family, isHistogram } from "../../../src/telemetry/cells.ts";
 
 /** `name{key=value,…}` → value; of histograms `[count, sum]`. */
 export function readFamilies(families: Iterable<Family>): Record<string, number | number[]> {
@@ -8,7 +8,7 @@ export function readFamilies(families: Iterable<Family>): Record<string, number 
     for (const { attributes, cell } of series.values()) {
       const labels = Object.entries(attributes).map(([key, value]) => `${key}=${value}`);
       const name = `${descriptor.name}{${labels.join(",")}}`;
-      read[name] = cell instanceof HistogramCell ? [cell.count, cell.sum] : cell.value;
+      read[name] = isHistogram(cell) ? [cell.count, cell.sum] : cell.value;
     }
   }
   return read;

@@ -77,35 +77,6 @@ describe("a metric registry", () => {
     });
   });
 
-  it("drops partition from gauges past the limit: lag summed or greatest, offsets gone", () => {
-    const registry = createMetricRegistry({ seriesMax: 2 });
-    for (let partition = 0; partition < 3; partition++) {
-      const attributes = { topic: "t", partition, group_id: "g" };
-      registry.gauge(catalogue.groupLagRecords, attributes).set(10 + partition);
-      registry.gauge(catalogue.groupLagSeconds, attributes).set(5 - partition);
-      registry.gauge(catalogue.currentOffset, attributes).set(100);
-    }
-    const read = readFamilies(registry.collect());
-    assert.equal(read["streamhouse.group.lag.records{topic=t,group_id=g}"], 33);
-    assert.equal(read["streamhouse.group.lag.seconds{topic=t,group_id=g}"], 5);
-    assert.deepEqual(
-      Object.keys(read).filter((name) => /current_offset\{|partition=|overflow=true/.test(name)),
-      [],
-    );
-  });
-
-  it("shows partitions again once they are few enough", () => {
-    const registry = createMetricRegistry({ seriesMax: 2 });
-    const attributes = (partition: number) => ({ topic: "t", partition, group_id: "g" });
-    for (const p of [0, 1, 2]) registry.gauge(catalogue.groupLagRecords, attributes(p)).set(p);
-    registry.release(catalogue.groupLagRecords, attributes(0));
-    const lag = Object.keys(readFamilies(registry.collect())).filter((n) =>
-      /lag\.records\{/.test(n),
-    );
-    assert.deepEqual(lag.length, 2);
-    assert.match(lag[0] ?? "", /partition=1/);
-  });
-
   it("runs callbacks before a collection, and counts one that throws without losing the rest", () => {
     const registry = createMetricRegistry();
     const end = registry.onCollect(() => {
