@@ -8,4 +8,5 @@ export {
 } from "./telemetry/catalogue.ts";
 export type { InstrumentFamily } from "./telemetry/instrument.ts";
 export type { MetricsSource, MetricsText } from "./telemetry/metrics-source.ts";
+export { type PrometheusView, prometheusViews } from "./telemetry/prometheus-views.ts";
 export type { SendDurationSampling, TelemetryOptions } from "./telemetry/telemetry.ts";

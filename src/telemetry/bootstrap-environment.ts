@@ -17,6 +17,11 @@ export interface OtlpSettings {
   readonly compression: "gzip" | "none" | undefined;
 }
 
+/** What pushed metrics are told: totals since the start, or differences; see the variable's specification. */
+export type TemporalityPreference = "cumulative" | "delta" | "lowmemory";
+
+export type PropagatorName = "tracecontext" | "baggage";
+
 export type SamplerName = "always_on" | "always_off" | "traceidratio";
 
 export interface EnvironmentSettings {
@@ -34,6 +39,9 @@ export interface EnvironmentSettings {
   readonly metrics: {
     readonly prometheus: boolean;
     readonly otlp: OtlpSettings | undefined;
+    readonly temporality: TemporalityPreference;
+    /** Whether histogram points carry exemplars. */
+    readonly exemplars: boolean;
     readonly intervalMillis: number | undefined;
     readonly timeoutMillis: number | undefined;
   };
@@ -43,6 +51,7 @@ export interface EnvironmentSettings {
     readonly maxQueueSize: number | undefined;
     readonly maxExportBatchSize: number | undefined;
   };
+  readonly propagators: readonly PropagatorName[];
   /** What an operator should be told. */
   readonly warnings: readonly string[];
 }
@@ -56,6 +65,7 @@ export function readEnvironment(env: Environment): EnvironmentSettings {
     sampler: reader.sampler(),
     traces: reader.traces(),
     metrics: reader.metrics(),
+    propagators: reader.propagators(),
     batch: {
       scheduledDelayMillis: reader.number("OTEL_BSP_SCHEDULE_DELAY"),
       exportTimeoutMillis: reader.number("OTEL_BSP_EXPORT_TIMEOUT"),
@@ -64,11 +74,15 @@ export function readEnvironment(env: Environment): EnvironmentSettings {
     },
   };
   reader.checkJaeger();
-  return { ...settings, warnings: reader.warnings };
+  return { ...settings, warnings: [...reader.warnings] };
 }
 
+/** The longest that a timer can wait: beyond it runtimes fire at once, again and again. */
+const timerMsMax = 2_147_483_647;
+
 class Reader {
-  readonly warnings: string[] = [];
+  /** Each once: two signals may read the same variable. */
+  readonly warnings = new Set<string>();
   readonly #env: Environment;
 
   constructor(env: Environment) {
@@ -84,13 +98,13 @@ class Reader {
     return this.text(name)?.toLowerCase() === "true";
   }
 
-  /** A positive number; the specification asks that others be warned about and ignored. */
+  /** A positive whole number; the specification asks that others be warned about and ignored. */
   number(name: string): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const value = Number(text);
-    if (Number.isFinite(value) && value > 0) return value;
-    this.warnings.push(`${name}=${text} is ignored: expected a number above 0`);
+    if (Number.isInteger(value) && value > 0 && value <= timerMsMax) return value;
+    this.warnings.add(`${name}=${text} is ignored: expected a whole number above 0`);
     return undefined;
   }
 
@@ -104,7 +118,7 @@ class Reader {
     const text = this.text("OTEL_TRACES_SAMPLER") ?? "parentbased_always_on";
     const match = /^(parentbased_)?(always_on|always_off|traceidratio)$/.exec(text);
     if (match === null) {
-      this.warnings.push(
+      this.warnings.add(
         `OTEL_TRACES_SAMPLER=${text} is ignored: expected always_on, always_off or traceidratio, with or ` +
           "without parentbased_ before it; parentbased_always_on is used",
       );
@@ -121,7 +135,7 @@ class Reader {
     const asked = this.#list("OTEL_TRACES_EXPORTER", endpoint === undefined ? "none" : "otlp");
     for (const name of asked) {
       if (!["otlp", "console", "none"].includes(name)) {
-        this.warnings.push(
+        this.warnings.add(
           `OTEL_TRACES_EXPORTER=${name} is ignored: expected otlp, console or none`,
         );
       }
@@ -136,26 +150,54 @@ class Reader {
     const asked = this.#list("OTEL_METRICS_EXPORTER", "prometheus");
     for (const name of asked) {
       if (!["otlp", "prometheus", "none"].includes(name)) {
-        this.warnings.push(
+        this.warnings.add(
           `OTEL_METRICS_EXPORTER=${name} is ignored: expected prometheus, otlp or none`,
         );
       }
     }
+    const aggregation = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    this.#oneOf(aggregation, ["explicit_bucket_histogram"], "explicit_bucket_histogram");
+    const preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    const preferences = ["cumulative", "delta", "lowmemory"] as const;
+    const filters = ["trace_based", "always_off"] as const;
+    const filter = this.#oneOf("OTEL_METRICS_EXEMPLAR_FILTER", filters, "trace_based");
     return {
       // `/metrics` stays when metrics are pushed as well: it costs nothing until it is asked.
       prometheus: !asked.includes("none"),
       otlp: asked.includes("otlp") ? this.#otlp("METRICS", "v1/metrics") : undefined,
+      temporality: this.#oneOf(preference, preferences, "cumulative"),
+      exemplars: filter === "trace_based",
       intervalMillis: this.number("OTEL_METRIC_EXPORT_INTERVAL"),
       timeoutMillis: this.number("OTEL_METRIC_EXPORT_TIMEOUT"),
     };
   }
 
+  propagators(): readonly PropagatorName[] {
+    const name = "OTEL_PROPAGATORS";
+    const asked = this.#list(name, "tracecontext,baggage").filter((it) => it !== "none");
+    const known = (it: string) => it === "tracecontext" || it === "baggage";
+    for (const unknown of asked.filter((it) => !known(it))) {
+      this.warnings.add(`${name}=${unknown} is ignored: expected tracecontext, baggage or none`);
+    }
+    return [...new Set(asked.filter(known))] as PropagatorName[];
+  }
+
   checkJaeger(): void {
     if (this.text("OTEL_EXPORTER_JAEGER_ENDPOINT") === undefined) return;
-    this.warnings.push(
+    this.warnings.add(
       "OTEL_EXPORTER_JAEGER_ENDPOINT is no longer part of OpenTelemetry and is ignored: Jaeger takes OTLP, set " +
         "OTEL_EXPORTER_OTLP_ENDPOINT (for instance http://jaeger:4318)",
     );
+  }
+
+  #oneOf<T extends string>(name: string, known: readonly T[], otherwise: T): T {
+    const text = this.text(name)?.toLowerCase();
+    const found = known.find((it) => it === text);
+    if (text !== undefined && found === undefined) {
+      const expected = known.join(" or ");
+      this.warnings.add(`${name}=${text} is ignored: expected ${expected}; ${otherwise} is used`);
+    }
+    return found ?? otherwise;
   }
 
   #ratio(name: SamplerName): number {
@@ -163,13 +205,15 @@ class Reader {
     if (name !== "traceidratio" || text === undefined) return 1;
     const ratio = Number(text);
     if (ratio >= 0 && ratio <= 1) return ratio;
-    this.warnings.push(`OTEL_TRACES_SAMPLER_ARG=${text} is ignored: expected 0 to 1; 1 is used`);
+    this.warnings.add(`OTEL_TRACES_SAMPLER_ARG=${text} is ignored: expected 0 to 1; 1 is used`);
     return 1;
   }
 
   #otlp(signal: "TRACES" | "METRICS", path: string): OtlpSettings {
-    const of = (what: string) =>
-      this.text(`OTEL_EXPORTER_OTLP_${signal}_${what}`) ?? this.text(`OTEL_EXPORTER_OTLP_${what}`);
+    const of = (what: string) => {
+      const own = `OTEL_EXPORTER_OTLP_${signal}_${what}`;
+      return this.text(own) === undefined ? `OTEL_EXPORTER_OTLP_${what}` : own;
+    };
     return {
       url: this.#url(signal, path),
       protocol: this.#protocol(of("PROTOCOL")),
@@ -191,24 +235,26 @@ class Reader {
     const text = this.text(name);
     if (text === undefined) return undefined;
     if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) {
-      this.warnings.push(`${name}=${text} is ignored: expected a URL as http://collector:4318`);
+      this.warnings.add(`${name}=${text} is ignored: expected a URL as http://collector:4318`);
       return undefined;
     }
     return name === own ? new URL(text).href : `${text.replace(/\/+$/, "")}/${path}`;
   }
 
-  #protocol(text: string | undefined): OtlpProtocol {
+  #protocol(name: string): OtlpProtocol {
+    const text = this.text(name);
     if (text === undefined || text === "http/protobuf") return "http/protobuf";
     if (text === "http/json") return "http/json";
-    this.warnings.push(
-      `OTEL_EXPORTER_OTLP_PROTOCOL=${text} is not supported: http/protobuf is used; http/json is the other choice`,
+    this.warnings.add(
+      `${name}=${text} is not supported: http/protobuf is used; http/json is the other choice`,
     );
     return "http/protobuf";
   }
 
-  #compression(text: string | undefined): "gzip" | "none" | undefined {
+  #compression(name: string): "gzip" | "none" | undefined {
+    const text = this.text(name);
     if (text === undefined || text === "gzip" || text === "none") return text;
-    this.warnings.push(`OTEL_EXPORTER_OTLP_COMPRESSION=${text} is ignored: expected gzip or none`);
+    this.warnings.add(`${name}=${text} is ignored: expected gzip or none`);
     return undefined;
   }
 
@@ -227,7 +273,7 @@ class Reader {
         pairs[part.slice(0, at).trim()] = decodeURIComponent(part.slice(at + 1).trim());
       } catch {
         // The value may be a secret: it is not repeated.
-        this.warnings.push(`a part of ${name} is ignored: expected key=value, percent-encoded`);
+        this.warnings.add(`a part of ${name} is ignored: expected key=value, percent-encoded`);
       }
     }
     return pairs;

@@ -2,24 +2,16 @@
  * The metrics half of the bootstrap: the Prometheus exporter that collects for `/metrics` (without its own server), OTLP push if
  * asked, and the branding by which components hand in their cells. Called by `bootstrap.ts`.
  */
-import { type ExportResult, ExportResultCode } from "@opentelemetry/core";
-import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-http";
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import type { Resource } from "@opentelemetry/resources";
-import {
-  type IMetricReader,
-  MeterProvider,
-  type MetricProducer,
-  PeriodicExportingMetricReader,
-  type PushMetricExporter,
-  type ResourceMetrics,
-} from "@opentelemetry/sdk-metrics";
+import { type IMetricReader, MeterProvider } from "@opentelemetry/sdk-metrics";
 import { systemClock } from "../core/clock.ts";
 import type { EnvironmentSettings } from "./bootstrap-environment.ts";
-import { otlpConfig } from "./bootstrap-otlp.ts";
+import { otlpReader } from "./bootstrap-otlp-metrics.ts";
 import { catalogue } from "./catalogue.ts";
 import type { MetricRegistry } from "./cells.ts";
 import { MetricHub } from "./hub.ts";
+import type { InstrumentFamily } from "./instrument.ts";
 import { carryAttachment, createMeterBridge } from "./meter-bridge.ts";
 import { createMetricProducer } from "./metric-producer.ts";
 import { type MetricsSource, PROMETHEUS_TEXT } from "./metrics-source.ts";
@@ -29,6 +21,7 @@ export interface MetricComponents {
   readonly settings: EnvironmentSettings;
   readonly health: MetricRegistry;
   readonly instruments: "producer" | "meter";
+  readonly families: readonly InstrumentFamily[];
   /** The application's own readers. */
   readonly readers: readonly IMetricReader[];
 }
@@ -39,21 +32,19 @@ export interface MetricParts {
 }
 
 export function createMeterProvider(parts: MetricComponents): MetricParts {
-  const { settings, health, resource } = parts;
-  const hub = parts.instruments === "producer" ? new MetricHub() : undefined;
+  const { settings, health, resource, families } = parts;
   // Cells would be collected by the producers and again by way of instruments if a reader had both.
-  const metricProducers = hub === undefined ? [] : [createMetricProducer(hub)];
+  const hub = parts.instruments === "producer" ? new MetricHub({ families }) : undefined;
   const readers = [...parts.readers];
   let prometheus: PrometheusExporter | undefined;
   if (settings.metrics.prometheus) {
-    prometheus = prometheusReader(metricProducers);
+    prometheus = prometheusReader(hub, settings.metrics.exemplars);
     readers.push(prometheus);
   }
-  if (settings.metrics.otlp !== undefined) {
-    readers.push(otlpReader(settings, metricProducers, health));
-  }
+  const { otlp } = settings.metrics;
+  if (otlp !== undefined) readers.push(otlpReader(otlp, settings.metrics, hub, health));
   const meterProvider = new MeterProvider({ resource, readers });
-  const attachment = hub ?? createMeterBridge(meterProvider);
+  const attachment = hub ?? createMeterBridge(meterProvider, families);
   attachment.attach(health);
   const metrics =
     prometheus === undefined
@@ -61,6 +52,7 @@ export function createMeterProvider(parts: MetricComponents): MetricParts {
       : prometheusSource(prometheus, health);
   carryAttachment(meterProvider, {
     attach: (registry) => attachment.attach(registry),
+    families,
     source: metrics,
   });
   return { meterProvider, metrics };
@@ -72,7 +64,8 @@ export function textSource(reason: string): MetricsSource {
   return { collect: () => Promise.resolve(text) };
 }
 
-function prometheusReader(metricProducers: MetricProducer[]): PrometheusExporter {
+function prometheusReader(hub: MetricHub | undefined, exemplars: boolean): PrometheusExporter {
+  const metricProducers = hub === undefined ? [] : [createMetricProducer(hub, { exemplars })];
   return new PrometheusExporter({ preventServerStart: true, metricProducers });
 }
 
@@ -95,38 +88,5 @@ function prometheusSource(exporter: PrometheusExporter, health: MetricRegistry):
       duration.record((systemClock.monotonic() - startedAt) / 1_000);
       return { body: body.endsWith("\n") ? body : `${body}\n`, contentType: PROMETHEUS_TEXT };
     },
-  };
-}
-
-function otlpReader(
-  settings: EnvironmentSettings,
-  metricProducers: MetricProducer[],
-  health: MetricRegistry,
-): IMetricReader {
-  const { otlp, intervalMillis, timeoutMillis } = settings.metrics;
-  // The JSON encoding whatever the protocol says: receivers take both on the same path.
-  const exporter = new OTLPMetricExporter(otlp === undefined ? {} : otlpConfig(otlp));
-  const interval = intervalMillis ?? 60_000;
-  return new PeriodicExportingMetricReader({
-    exporter: countFailures(exporter, health),
-    exportIntervalMillis: interval,
-    exportTimeoutMillis: Math.min(timeoutMillis ?? 30_000, interval),
-    metricProducers,
-  });
-}
-
-function countFailures(exporter: OTLPMetricExporter, health: MetricRegistry): PushMetricExporter {
-  const failures = health.counter(catalogue.exportFailures, { signal: "metrics" });
-  return {
-    export(data: ResourceMetrics, done: (result: ExportResult) => void) {
-      exporter.export(data, (result) => {
-        if (result.code !== ExportResultCode.SUCCESS) failures.add(1);
-        done(result);
-      });
-    },
-    forceFlush: () => exporter.forceFlush(),
-    shutdown: () => exporter.shutdown(),
-    selectAggregation: (type) => exporter.selectAggregation(type),
-    selectAggregationTemporality: (type) => exporter.selectAggregationTemporality(type),
   };
 }

@@ -39,7 +39,7 @@ export interface TraceComponents {
 /** Undefined if spans would go nowhere: then none are made. */
 export function createTracerProvider(parts: TraceComponents): BasicTracerProvider | undefined {
   const { settings, health, resource } = parts;
-  const spanProcessors = [...parts.spanProcessors];
+  const spanProcessors = parts.spanProcessors.map((it) => guarded(it, health));
   const { otlp, console } = settings.traces;
   if (otlp !== undefined) {
     const losses = new SpanLosses(health);
@@ -50,8 +50,29 @@ export function createTracerProvider(parts: TraceComponents): BasicTracerProvide
   return new BasicTracerProvider({ resource, spanProcessors, sampler: sampler(settings.sampler) });
 }
 
+/** The application's processor: one that throws must not fail the work whose span it was given, nor the other processors. */
+function guarded(processor: SpanProcessor, health: MetricRegistry): SpanProcessor {
+  const lost = health.counter(catalogue.spansDropped, { reason: "processor_failed" });
+  const attempt = (work: () => void): boolean => {
+    try {
+      work();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return {
+    onStart: (span, parent) => void attempt(() => processor.onStart(span, parent)),
+    onEnd(span) {
+      if (!attempt(() => processor.onEnd(span))) lost.add(1);
+    },
+    forceFlush: async () => processor.forceFlush(),
+    shutdown: async () => processor.shutdown(),
+  };
+}
+
 function otlpExporter(settings: OtlpSettings): SpanExporter {
-  const config = otlpConfig(settings);
+  const config = otlpConfig(settings, "v1/traces");
   return settings.protocol === "http/json"
     ? new OtlpJsonExporter(config)
     : new OtlpProtoExporter(config);

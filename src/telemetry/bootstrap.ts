@@ -7,6 +7,7 @@ import {
   type MeterProvider,
   metrics,
   propagation,
+  type TextMapPropagator,
   type TracerProvider,
   trace,
 } from "@opentelemetry/api";
@@ -21,9 +22,14 @@ import type { IMetricReader } from "@opentelemetry/sdk-metrics";
 import type { SpanProcessor } from "@opentelemetry/sdk-trace-base";
 import { createUuid } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
-import { type Environment, readEnvironment } from "./bootstrap-environment.ts";
+import {
+  type Environment,
+  type EnvironmentSettings,
+  readEnvironment,
+} from "./bootstrap-environment.ts";
 import { createMeterProvider, textSource } from "./bootstrap-metrics.ts";
 import { createTracerProvider } from "./bootstrap-traces.ts";
+import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
 import type { MetricsSource } from "./metrics-source.ts";
 import { createMetricRegistry } from "./registry.ts";
 
@@ -38,6 +44,11 @@ export interface BootstrapOptions {
    * public metrics API, as with any other SDK.
    */
   readonly instruments?: "producer" | "meter" | undefined;
+  /**
+   * Whose metrics are reported: ours, and the same under the names of the semantic conventions. Also what components count that
+   * were not told themselves. Default both.
+   */
+  readonly families?: readonly InstrumentFamily[] | undefined;
   /** Metric readers beside those that the environment asks for. They see instruments, not cells: use with `meter`. */
   readonly readers?: readonly IMetricReader[] | undefined;
   /** Span processors beside those that the environment asks for. */
@@ -83,18 +94,21 @@ export function bootstrap(options: BootstrapOptions = {}): TelemetrySdk {
     return finish(withoutSdk(reason));
   }
   const resource = createResource(options, settings.resource);
-  const health = createMetricRegistry();
+  const health = createMetricRegistry({ families: options.families });
   const { meterProvider, metrics: source } = createMeterProvider({
     resource,
     settings,
     health,
     instruments: options.instruments ?? "producer",
+    families: options.families ?? bothFamilies,
     readers: options.readers ?? [],
   });
   const spanProcessors = options.spanProcessors ?? [];
   const tracing = createTracerProvider({ resource, settings, health, spanProcessors });
   const unregister =
-    options.register === false ? () => {} : register(meterProvider, tracing, warnings);
+    options.register === false
+      ? () => {}
+      : register(meterProvider, tracing, propagatorOf(settings), warnings);
   const timeoutMs = options.shutdownTimeoutMs ?? 5_000;
   let stopping: Promise<void> | undefined;
   const shutdown = () => {
@@ -131,10 +145,19 @@ function createResource(
   );
 }
 
+function propagatorOf({ propagators }: EnvironmentSettings): TextMapPropagator {
+  return new CompositePropagator({
+    propagators: propagators.map((name) =>
+      name === "baggage" ? new W3CBaggagePropagator() : new W3CTraceContextPropagator(),
+    ),
+  });
+}
+
 /** Answers what undoes it. What somebody else registered before stays as it is. */
 function register(
   meterProvider: MeterProvider,
   tracing: TracerProvider | undefined,
+  propagator: TextMapPropagator,
   warnings: string[],
 ): () => void {
   const undo: (() => void)[] = [];
@@ -152,9 +175,6 @@ function register(
   }
   const manager = new AsyncLocalStorageContextManager().enable();
   note(context.setGlobalContextManager(manager), "context manager", () => context.disable());
-  const propagator = new CompositePropagator({
-    propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
-  });
   note(propagation.setGlobalPropagator(propagator), "propagator", () => propagation.disable());
   return () => {
     for (const remove of undo) remove();

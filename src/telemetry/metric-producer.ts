@@ -32,6 +32,8 @@ export interface PointWithExemplars extends DataPoint<Histogram> {
 export interface MetricProducerOptions {
   /** What the reader wants of each kind of instrument: a push exporter's own selector. Default: cumulative. */
   readonly temporality?: ((type: InstrumentType) => AggregationTemporality) | undefined;
+  /** Default true. */
+  readonly exemplars?: boolean | undefined;
   readonly clock?: Clock | undefined;
 }
 
@@ -55,11 +57,13 @@ class CellProducer implements MetricProducer {
   readonly #hub: MetricHub;
   readonly #clock: Clock;
   readonly #temporality: (type: InstrumentType) => AggregationTemporality;
+  readonly #exemplars: boolean;
   readonly #memory = new DeltaMemory();
 
   constructor(hub: MetricHub, options: MetricProducerOptions) {
     this.#hub = hub;
     this.#clock = options.clock ?? systemClock;
+    this.#exemplars = options.exemplars ?? true;
     this.#temporality = options.temporality ?? (() => AggregationTemporality.CUMULATIVE);
   }
 
@@ -85,7 +89,8 @@ class CellProducer implements MetricProducer {
     const delta = aggregationTemporality === AggregationTemporality.DELTA && kind !== "gauge";
     const shown = delta ? this.#memory.deltas(family) : family;
     if (kind === "histogram") {
-      const dataPoints = points(shown, nowMs, histogramValue).map(withExemplars);
+      const all = points(shown, nowMs, histogramValue);
+      const dataPoints = all.map(this.#exemplars ? withExemplars : ({ point }) => point);
       return { ...common, dataPointType: DataPointType.HISTOGRAM, dataPoints };
     }
     const dataPoints = points(shown, nowMs, numberValue).map(({ point }) => point);

@@ -128,6 +128,7 @@ describe("OTLP export", () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
       OTEL_TRACES_EXPORTER: "none",
       OTEL_METRICS_EXPORTER: "prometheus,otlp",
+      OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: "http/json",
     });
     const telemetry = createTelemetry(sdk, { name: "test" });
     telemetry.metrics.counter(catalogue.recordsSent, { topic: "orders" }).add(41);
