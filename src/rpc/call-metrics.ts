@@ -1,11 +1,18 @@
 /**
  * What a gRPC server measures: connections, calls, frames. Calls are counted by what was sent on the wire (`http2-gate.ts`), so that
- * deadlines, refused messages and unknown methods count too; frames of a `ProduceStream` by their answers. Used by `agent/server.ts`.
+ * deadlines, refused messages and unknown methods count too; frames of a `ProduceStream` by their answers, and the stream itself as one
+ * call under the convention's name. Used by `agent/server.ts`.
  */
 import type { Clock } from "../core/clock.ts";
 import { limits } from "../core/limits.ts";
 import { catalogue } from "../telemetry/catalogue.ts";
 import type { CounterCell, HistogramCell, UpDownCell } from "../telemetry/cells.ts";
+import {
+  ERROR_TYPE,
+  RPC_METHOD,
+  RPC_RESPONSE_STATUS_CODE,
+  RPC_SYSTEM_NAME,
+} from "../telemetry/semconv.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Http2GateListener } from "./http2-gate.ts";
 import { produceStreamMethod } from "./methods.ts";
@@ -14,10 +21,26 @@ import { grpcStatus, grpcStatusName } from "./status.ts";
 /** Label of methods that this server does not have: what a client sends never becomes a label value. */
 const OTHER = "_OTHER";
 
+/**
+ * Statuses that are the server's failure; others are the caller's mistake or wish.
+ * https://opentelemetry.io/docs/specs/semconv/rpc/grpc/#server
+ */
+const serverErrors: ReadonlySet<number> = new Set([
+  grpcStatus.UNKNOWN,
+  grpcStatus.DEADLINE_EXCEEDED,
+  grpcStatus.UNIMPLEMENTED,
+  grpcStatus.INTERNAL,
+  grpcStatus.UNAVAILABLE,
+  grpcStatus.DATA_LOSS,
+]);
+
 /** One method's cells, found once. */
 interface MethodCells {
+  /** `streamhouse.grpc.*`: calls, and the frames of streams. */
   readonly duration: HistogramCell;
   readonly byStatus: (CounterCell | undefined)[];
+  /** `rpc.server.call.duration`: whole calls, a stream as one. */
+  readonly calls: (HistogramCell | undefined)[];
 }
 
 export class CallMetrics implements Http2GateListener {
@@ -54,6 +77,7 @@ export class CallMetrics implements Http2GateListener {
     const startedAt = this.#clock.monotonic();
     return (sent) => {
       const status = sent ?? grpcStatus.CANCELLED;
+      this.#recordCall(path, status, startedAt);
       // A stream's frames are counted one by one; the stream counts only when a frame broke it.
       if (path === produceStreamMethod.path && !brokenByFrame(status)) return;
       this.#count(path, status, startedAt);
@@ -82,6 +106,22 @@ export class CallMetrics implements Http2GateListener {
     cells.duration.record((this.#clock.monotonic() - startedAt) / 1_000);
   }
 
+  #recordCall(path: string, status: number, startedAt: number): void {
+    const { calls } = this.#cells(path);
+    let duration = calls[status];
+    if (duration === undefined) {
+      const name = grpcStatusName(status);
+      duration = this.#telemetry.metrics.histogram(catalogue.rpcServerCallDuration, {
+        [RPC_SYSTEM_NAME]: "grpc",
+        [RPC_METHOD]: this.#label(path),
+        [RPC_RESPONSE_STATUS_CODE]: name,
+        ...(serverErrors.has(status) && { [ERROR_TYPE]: name }),
+      });
+      calls[status] = duration;
+    }
+    duration.record((this.#clock.monotonic() - startedAt) / 1_000);
+  }
+
   #label(path: string): string {
     return this.#known.has(path) ? path.slice(1) : OTHER;
   }
@@ -91,7 +131,7 @@ export class CallMetrics implements Http2GateListener {
     let cells = this.#methods.get(method);
     if (cells === undefined) {
       const duration = this.#telemetry.metrics.histogram(catalogue.grpcRequestDuration, { method });
-      cells = { duration, byStatus: [] };
+      cells = { duration, byStatus: [], calls: [] };
       this.#methods.set(method, cells);
     }
     return cells;
