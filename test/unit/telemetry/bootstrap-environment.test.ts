@@ -86,6 +86,20 @@ describe("the OTEL_* variables", () => {
       ["OTEL_METRICS_EXPORTER", "statsd", /OTEL_METRICS_EXPORTER=statsd is ignored/],
       ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", /expected a URL/],
       ["OTEL_RESOURCE_ATTRIBUTES", "novalue", /OTEL_RESOURCE_ATTRIBUTES/],
+      ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0.5", /expected a whole number/],
+      ["OTEL_METRIC_EXPORT_INTERVAL", "99999999999", /OTEL_METRIC_EXPORT_INTERVAL/],
+      ["OTEL_PROPAGATORS", "b3", /OTEL_PROPAGATORS=b3 is ignored/],
+      ["OTEL_METRICS_EXEMPLAR_FILTER", "always_on", /trace_based is used/],
+      [
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "sideways",
+        /expected cumulative or delta or lowmemory; cumulative is used/,
+      ],
+      [
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "base2_exponential_bucket_histogram",
+        /explicit_bucket_histogram is used/,
+      ],
     ];
     for (const [name, value, expected] of cases) {
       const { warnings } = readEnvironment({ [name]: value });
@@ -96,6 +110,29 @@ describe("the OTEL_* variables", () => {
     const { traces, warnings } = readEnvironment(otlp);
     assert.equal(traces.otlp?.protocol, "http/protobuf");
     assert.match(warnings[0] ?? "", /grpc is not supported/);
+  });
+
+  it("are warned about once, by the name that was set, however many signals read them", () => {
+    const common = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://c:1", OTEL_METRICS_EXPORTER: "otlp" };
+    const both = readEnvironment({ ...common, OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" });
+    assert.equal(both.warnings.length, 1);
+    const one = readEnvironment({ ...common, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: "carrier" });
+    assert.match(one.warnings.join(), /^OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=carrier/);
+    assert.equal(one.metrics.otlp?.protocol, "http/protobuf");
+  });
+
+  it("choose temporality, exemplars and propagators", () => {
+    const settings = readEnvironment({
+      OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: "Delta",
+      OTEL_METRICS_EXEMPLAR_FILTER: "always_off",
+      OTEL_PROPAGATORS: "tracecontext",
+    });
+    assert.equal(settings.metrics.temporality, "delta");
+    assert.equal(settings.metrics.exemplars, false);
+    assert.deepEqual(settings.propagators, ["tracecontext"]);
+    assert.deepEqual(readEnvironment({ OTEL_PROPAGATORS: "none" }).propagators, []);
+    assert.deepEqual(readEnvironment({}).propagators, ["tracecontext", "baggage"]);
+    assert.deepEqual(settings.warnings, []);
   });
 
   it("do not repeat a header that may be a secret", () => {
