@@ -68,7 +68,20 @@ export function buildDashboard(spec: DashboardSpec): Dashboard {
   for (const link of dashboard.links ?? []) delete link.placement;
   // Grafana numbers panels by itself, but differently at each import: links to a panel would break.
   dashboard.panels = dashboard.panels?.map((panel, index) => ({ ...panel, id: index + 1 })) ?? [];
+  const has = (dashboard.templating.list ?? []).map(({ name }) => name);
+  for (const target of dashboard.panels.flatMap(targetsOf)) {
+    target.expr = target.expr.replace(CHOICE, (all, name: string) =>
+      has.includes(name) ? all : "",
+    );
+  }
   return dashboard;
+}
+
+/** What `series()` adds for a label that a variable chooses; this dashboard may not have the variable. */
+const CHOICE = /, \w+=~"\$(\w+)"/g;
+
+function targetsOf(panel: object): { expr: string }[] {
+  return "targets" in panel ? (panel.targets as { expr: string }[]) : [];
 }
 
 function variables(spec: DashboardSpec): Builder<VariableModel>[] {
