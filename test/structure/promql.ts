@@ -21,7 +21,7 @@ const listKeywords = ["by", "without", "on", "ignoring", "group_left", "group_ri
 const otherKeywords = ["and", "or", "unless", "bool", "offset", "inf", "nan", "atan2"];
 
 export function readPromql(expression: string): Expression {
-  const tokens = expression.match(TOKEN) ?? [];
+  const tokens: readonly string[] = expression.match(TOKEN) ?? [];
   const selected: Selected[] = [];
   const grouping: string[] = [];
   for (let i = 0; i < tokens.length; i++) {
