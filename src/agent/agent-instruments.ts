@@ -18,8 +18,6 @@ export class AgentInstruments {
   readonly renewalsOk: CounterCell;
   readonly renewalsLost: CounterCell;
   readonly renewalsFailed: CounterCell;
-  readonly lagRefreshErrors: CounterCell;
-  readonly lagAge: GaugeCell;
   readonly #flushBytes: HistogramCell;
   readonly #fencedWrites: CounterCell;
   #topics: ReadonlySet<string> = new Set();
@@ -29,8 +27,6 @@ export class AgentInstruments {
     this.renewalsOk = metrics.counter(catalogue.leaseRenewals, { status: "ok" });
     this.renewalsLost = metrics.counter(catalogue.leaseRenewals, { status: "lost" });
     this.renewalsFailed = metrics.counter(catalogue.leaseRenewals, { status: "error" });
-    this.lagRefreshErrors = metrics.counter(catalogue.lagRefreshErrors);
-    this.lagAge = metrics.gauge(catalogue.lagAge);
     this.#flushBytes = metrics.histogram(catalogue.flushBytes);
     this.#fencedWrites = metrics.counter(catalogue.fencedWrites);
   }
@@ -74,23 +70,5 @@ export class AgentInstruments {
     }
     this.#topics = new Set(counts.keys());
     this.#metrics.gauge(catalogue.bufferBytes).set(bufferBytes);
-  }
-
-  groupLag(
-    topic: string,
-    partition: number,
-    group: string,
-    records: number,
-    seconds: number,
-  ): void {
-    const attributes = { topic, partition, group_id: group };
-    this.#metrics.gauge(catalogue.groupLagRecords, attributes).set(records);
-    this.#metrics.gauge(catalogue.groupLagSeconds, attributes).set(seconds);
-  }
-
-  groupLagReleased(topic: string, partition: number, group: string): void {
-    const attributes = { topic, partition, group_id: group };
-    this.#metrics.release(catalogue.groupLagRecords, attributes);
-    this.#metrics.release(catalogue.groupLagSeconds, attributes);
   }
 }

@@ -21,6 +21,7 @@ import { FlushTracer } from "./flush-tracer.ts";
 import { Flusher } from "./flusher.ts";
 import { Groups } from "./groups.ts";
 import { Holdings } from "./holdings.ts";
+import { LagGauges } from "./lag-gauges.ts";
 import { LagMonitor } from "./lag-monitor.ts";
 import { LeaseManager } from "./lease-manager.ts";
 import { LogIndex } from "./log-index.ts";
@@ -130,7 +131,8 @@ export function buildRooms(
   );
   const waiting = new WaitingRoom(clock);
   const groups = new Groups({ metadata, clock });
-  const lag = new LagMonitor({ metadata, index, instruments, holds, clock });
+  const gauges = new LagGauges(telemetry.metrics);
+  const lag = new LagMonitor({ metadata, index, topics, gauges, holds, clock });
   const retention = new Retention({ ...shared, store, holdings, topics, index, segments });
   const api = createServices({
     ...{ metadata, groups, lag, telemetry, metadataReachability },

@@ -189,10 +189,11 @@ class EmbeddedAgent implements Agent {
   #startTickers(): readonly Ticker[] {
     const { clock, logger } = this.#components;
     const { lag, retention } = this.#rooms;
-    const every = (intervalMs: number, what: string, run: () => Promise<void>) =>
+    const every = (intervalMs: number, what: string, run: () => Promise<void>, immediate = false) =>
       createTicker(clock, {
         intervalMs,
         run,
+        immediate,
         onError: (error) => {
           const { code, message } = asStreamHouseError(error, what);
           logger.warn(`${what} failed; it is tried again`, { code, error: message });
@@ -200,7 +201,7 @@ class EmbeddedAgent implements Agent {
       });
     return [
       every(this.#options.retentionCheckMs, "retention", () => retention.run()),
-      every(this.#options.lagRefreshMs, "refreshing lag", () => lag.refresh()),
+      every(this.#options.lagRefreshMs / 2, "refreshing lag", () => lag.refresh(), true),
       every(this.#options.leaseRenewMs, "looking for the store", () => this.#probeStore()),
     ];
   }

@@ -11,6 +11,7 @@ import type { FetchRequest } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import type {
   CommitOffsetsRequest,
   CommitOffsetsResponse,
+  DescribeGroupRequest,
   FetchOffsetsRequest,
   FetchOffsetsResponse,
   HeartbeatRequest,
@@ -187,8 +188,18 @@ export class Groups {
   }
 }
 
+/** @throws StreamHouseError `INVALID_ARGUMENT` */
+export function checkDescribe({ group, positions }: DescribeGroupRequest): void {
+  if (group !== "" || positions.length === 0) checkGroup(group);
+  checkCount("positions", positions.length);
+  positions.forEach(({ offset }, i) => {
+    if (Number.isSafeInteger(offset) && offset >= 0) return;
+    throw wrong(`positions[${i}].offset`, `is ${offset}`, "0 or more");
+  });
+}
+
 /** @throws StreamHouseError `INVALID_ARGUMENT` (field `group`) */
-export function checkGroup(group: string): void {
+function checkGroup(group: string): void {
   if (group === "") throw wrong("group", "is empty", "the group's name");
   checkText("group", group, limits.groupNameCharactersMax);
 }

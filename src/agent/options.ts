@@ -40,7 +40,7 @@ export interface AgentOptions {
   readonly timestampFutureMsMax?: number | undefined;
   /** Furthest it may lie back. Default: no bound. */
   readonly timestampPastMsMax?: number | undefined;
-  /** How often lag is computed anew. At most (and by default) 5,000. */
+  /** How old lag may be at most: it is computed anew twice as often. At most (and by default) 5,000. */
   readonly lagRefreshMs?: number | undefined;
   /** How often retention looks for records to delete. Default 30,000. */
   readonly retentionCheckMs?: number | undefined;

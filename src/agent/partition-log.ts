@@ -37,6 +37,11 @@ export class PartitionLog implements TopicPartition {
   #end = 0;
   #highWatermark: number;
   #logStart: number;
+  /**
+   * Shares in front of which the clock had gone back: between two of them append times only rise. Kept are those that nothing later
+   * is older than, so their times rise from one to the next.
+   */
+  #falls: { readonly offset: number; readonly timeMs: number }[] = [];
   readonly #watchers = new Set<() => void>();
 
   constructor(topicId: string, partition: number, startOffset: number) {
@@ -73,6 +78,7 @@ export class PartitionLog implements TopicPartition {
     if (this.#end * WIDTH === this.#cells.length) this.#makeRoom();
     const at = this.#end * WIDTH;
     const before = this.#end > this.#head ? this.#cell(this.#end - 1, RUNNING_MAX) : -1;
+    this.#noteFall(entry);
     this.#cells[at + BASE] = entry.baseOffset;
     this.#cells[at + POSITION] = location.position + entry.position;
     this.#cells[at + LENGTH] = entry.length;
@@ -141,6 +147,19 @@ export class PartitionLog implements TopicPartition {
     return i === undefined ? undefined : this.#cell(this.#head + i, APPENDED);
   }
 
+  /**
+   * When the oldest of the records from `offset` on was appended, ms since 1970: the append time of the share that holds it, or of a
+   * later one before which the clock went back. So of two readers the one further behind never looks more up to date. An offset that
+   * the index does not have yet was appended after everything it has. Undefined: it has nothing.
+   */
+  oldestAppendFrom(offset: number): number | undefined {
+    if (this.size === 0) return undefined;
+    const row = this.#head + (this.find(offset) ?? this.size - 1);
+    const base = this.#cell(row, BASE);
+    const fall = this.#falls.find((it) => it.offset > base);
+    return Math.min(this.#cell(row, APPENDED), fall?.timeMs ?? Number.POSITIVE_INFINITY);
+  }
+
   /** Number of the first share with a record timestamp at or after `timestampMs`. */
   findTime(timestampMs: number): number | undefined {
     let low = this.#head;
@@ -176,6 +195,12 @@ export class PartitionLog implements TopicPartition {
     this.#wake();
   }
 
+  #noteFall({ baseOffset, appendTimeMs }: ChunkIndexEntry): void {
+    if (this.size === 0 || appendTimeMs >= this.#cell(this.#end - 1, APPENDED)) return;
+    while ((this.#falls.at(-1)?.timeMs ?? -1) >= appendTimeMs) this.#falls.pop();
+    this.#falls.push({ offset: baseOffset, timeMs: appendTimeMs });
+  }
+
   #wake(): void {
     for (const wake of [...this.#watchers]) wake();
   }
@@ -196,6 +221,8 @@ export class PartitionLog implements TopicPartition {
     }
     if (head === this.#head) return;
     this.#head = head;
+    const first = this.size > 0 ? this.#cell(head, BASE) : Number.POSITIVE_INFINITY;
+    this.#falls = this.#falls.filter((it) => it.offset > first);
     // The running maximum must not remember what is gone.
     let max = -1;
     for (let i = head; i < this.#end; i++) {

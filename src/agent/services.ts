@@ -14,7 +14,7 @@ import { endSpan, startServerSpan } from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Admin } from "./admin.ts";
 import type { Fetcher } from "./fetcher.ts";
-import { checkGroup, type Groups } from "./groups.ts";
+import { checkDescribe, type Groups } from "./groups.ts";
 import type { LagMonitor } from "./lag-monitor.ts";
 import { type ListOffsetsComponents, listOffsets } from "./list-offsets.ts";
 import type { ProduceService } from "./produce-service.ts";
@@ -55,9 +55,9 @@ export function createServices(components: ServicesComponents): AgentApi {
     commitOffsets: serve("GroupService.commit_offsets", (it) => groups.commitOffsets(it)),
     fetchOffsets: serve("GroupService.fetch_offsets", (it) => groups.fetchOffsets(it)),
     listGroups: serve("GroupService.list_groups", () => groups.list()),
-    describeGroup: serve("GroupService.describe_group", async ({ group }) => {
-      checkGroup(group);
-      return lag.describe(group);
+    describeGroup: serve("GroupService.describe_group", async (request) => {
+      checkDescribe(request);
+      return lag.describe(request);
     }),
     createTopic: serve("AdminService.create_topic", (request) => admin.createTopic(request)),
     deleteTopic: serve("AdminService.delete_topic", (request) => admin.deleteTopic(request)),

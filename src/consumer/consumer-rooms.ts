@@ -98,7 +98,7 @@ export class ConsumerRooms {
     const onFinished = () => assignment.finished.notify();
     this.#reader = new Reader({ queue, clock, cursors, onTaken, onFinished }, options);
     this.#committer = new Committer({ ...shared, telemetry, group, limit: this.#limit.signal });
-    this.#lag = new LagMonitor({ ...calls, instruments, group, cursors });
+    this.#lag = new LagMonitor({ ...calls, metrics: telemetry.metrics, group, cursors });
     this.#readiness = new Readiness({ clock, listeners, start: () => this.#start(), fail });
     this.#forgetCollect = telemetry.metrics.onCollect(() => this.#collect());
   }
@@ -236,7 +236,7 @@ export class ConsumerRooms {
 
   async lag(topic: string, partition: number): Promise<Lag> {
     const cursor = this.assignment.find(topic, partition);
-    if (cursor !== undefined) return (await this.#lag.of([cursor]))[0] as Lag;
+    if (cursor !== undefined) return this.#lag.of(cursor);
     const found = await this.#context.cluster.topic(topic);
     checkPartition(found, partition);
     return this.#lag.elsewhere({ topicId: found.id, partition });
@@ -244,9 +244,7 @@ export class ConsumerRooms {
 
   async lags(): Promise<readonly (PartitionRef & Lag)[]> {
     await this.#ready();
-    const cursors = [...this.assignment.cursors];
-    const lags = await this.#lag.of(cursors);
-    return cursors.map(({ topic, partition }, i) => ({ topic, partition, ...(lags[i] as Lag) }));
+    return this.#lag.ofAll();
   }
 
   close(): Promise<void> {
@@ -332,6 +330,7 @@ export class ConsumerRooms {
   #collect(): void {
     this.#reader.count();
     for (const cursor of this.assignment.cursors) cursor.cells.currentOffset.set(cursor.position);
+    this.#lag.observe();
   }
 }
 

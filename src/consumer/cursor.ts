@@ -31,6 +31,8 @@ export class Cursor {
   position: number;
   /** Offset after the last record that the application is done with: what auto-commit commits. */
   finished: number;
+  /** Where reading began, here or by a seek: what a group that has committed nothing is counted from. */
+  begin: number;
   /** Last committed offset; -1 for none. */
   committed: number;
   /** Commits below it are late ones, and dropped: it rises with every commit, and falls only by a seek. */
@@ -61,6 +63,7 @@ export class Cursor {
     this.fetchOffset = init.offset;
     this.position = init.offset;
     this.finished = init.offset;
+    this.begin = init.offset;
     this.committed = init.committed;
     // A start that was asked for below the committed offset is a seek back.
     this.commitFloor = Math.min(init.offset, Math.max(init.committed, 0));
@@ -94,6 +97,7 @@ export class Cursor {
     this.fetchOffset = offset;
     this.position = offset;
     this.finished = offset;
+    this.begin = offset;
     this.commitFloor = Math.min(this.commitFloor, offset);
     this.failure = undefined;
     this.halted = false;

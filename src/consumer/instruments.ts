@@ -1,4 +1,4 @@
-/** What a consumer measures, as cells that are resolved once for each topic and partition. */
+/** What a consumer measures, as cells that are resolved once for each topic and partition. Lag has its own room, `lag-gauges.ts`. */
 import type { ErrorCode } from "../core/errors.ts";
 import { catalogue } from "../telemetry/catalogue.ts";
 import type { CounterCell, GaugeCell, HistogramCell, MetricRegistry } from "../telemetry/cells.ts";
@@ -8,9 +8,8 @@ export interface PartitionCells {
   readonly recordsConsumed: CounterCell;
   readonly bytesConsumed: CounterCell;
   readonly currentOffset: GaugeCell;
-  /** Made at the first commit or lag: a group that never committed has no series. */
+  /** Made at the first commit: a group that never committed has no series. */
   setCommitted(offset: number): void;
-  setLag(records: number, seconds: number): void;
   /** Takes the gauges out of every reader at the next collection. */
   release(): void;
 }
@@ -19,14 +18,12 @@ export class ConsumerInstruments {
   readonly #registry: MetricRegistry;
   readonly #group: string;
   readonly pollDuration: HistogramCell;
-  readonly lagRefreshErrors: CounterCell;
   readonly #retries = new Map<string, CounterCell>();
 
   constructor(registry: MetricRegistry, group: string | undefined) {
     this.#registry = registry;
     this.#group = group ?? "";
     this.pollDuration = registry.histogram(catalogue.pollDuration, { group_id: this.#group });
-    this.lagRefreshErrors = registry.counter(catalogue.lagRefreshErrors);
   }
 
   /** A request is sent again because of an error with this code. */
@@ -43,12 +40,7 @@ export class ConsumerInstruments {
     const registry = this.#registry;
     const labels = { topic, group_id: this.#group };
     const own = { ...labels, partition };
-    const gauges = [
-      catalogue.currentOffset,
-      catalogue.lastCommittedOffset,
-      catalogue.consumerLagRecords,
-      catalogue.consumerLagSeconds,
-    ];
+    const gauges = [catalogue.currentOffset, catalogue.lastCommittedOffset];
     let released = false;
     return {
       recordsConsumed: registry.counter(catalogue.recordsConsumed, own),
@@ -56,11 +48,6 @@ export class ConsumerInstruments {
       currentOffset: registry.gauge(catalogue.currentOffset, own),
       setCommitted(offset) {
         if (!released) registry.gauge(catalogue.lastCommittedOffset, own).set(offset);
-      },
-      setLag(records, seconds) {
-        if (released) return;
-        registry.gauge(catalogue.consumerLagRecords, own).set(records);
-        registry.gauge(catalogue.consumerLagSeconds, own).set(seconds);
       },
       release() {
         released = true;

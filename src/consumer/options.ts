@@ -66,7 +66,7 @@ export interface ConsumerOptions {
   readonly closeTimeoutMs?: number | undefined;
   /** Check each batch's CRC-32C again before decoding. Default true. */
   readonly checkCrcs?: boolean | undefined;
-  /** How often the lag gauges are refreshed, ms; at most 5,000, the default. */
+  /** How old the lag gauges may be, ms: they are refreshed twice as often. At most 5,000, the default. */
   readonly lagIntervalMs?: number | undefined;
   /** Shown in group descriptions. Default: the client's. */
   readonly clientId?: string | undefined;

@@ -5,16 +5,14 @@
  * only: there a read is one step. Called by `sqlite-lag.ts`.
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { type Clock, sleep } from "../core/clock.ts";
+import type { Clock } from "../core/clock.ts";
 import { closed } from "../core/errors.ts";
+import { TimeSlice } from "../core/time-slice.ts";
 import type { SqliteDatabase, SqlReader, SqlRow, SqlValue } from "./sqlite-database.ts";
 import { sqliteError } from "./sqlite-errors.ts";
 
 /** Reads; each `yield` is a moment at which others may have their turn. */
 export type ReadingSteps<T> = (reader: SqlReader, nowMs: number) => Generator<void, T, void>;
-
-/** Longest time at a stretch; a step that has begun is finished. */
-const SLICE_MS = 4;
 
 export class SqliteSnapshots {
   readonly #db: SqliteDatabase;
@@ -63,14 +61,13 @@ export class SqliteSnapshots {
   }
 
   async #inSlices<T>(steps: Generator<void, T, void>): Promise<T> {
-    let until = this.#clock.monotonic() + SLICE_MS;
+    const slice = new TimeSlice(this.#clock);
     for (;;) {
       const step = steps.next();
       if (step.done === true) return step.value;
-      if (this.#clock.monotonic() < until) continue;
-      await sleep(this.#clock, 0);
+      if (!slice.over) continue;
+      await slice.rest();
       this.#checkOpen();
-      until = this.#clock.monotonic() + SLICE_MS;
     }
   }
 

@@ -101,7 +101,13 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     ["topic", "partition", "group_id"],
     "max",
   ),
-  lagAge: define("gauge", "streamhouse.lag.age.seconds", "s", "Age of the lag values", []),
+  lagAge: define(
+    "gauge",
+    "streamhouse.lag.age.seconds",
+    "s",
+    "Age of the lag values: without group_id of those that the agent exports, with it of that group's consumers'",
+    ["group_id"],
+  ),
   lagRefreshErrors: define(
     "counter",
     "streamhouse.lag.refresh.errors",
@@ -228,13 +234,17 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     ["topic", "partition", "group_id"],
     "sum",
   ),
-  groupMembers: define(
-    "gauge",
-    "streamhouse.group.members",
-    "{member}",
-    "Members of a group whose sessions are alive; 0 for a dead group",
-    ["group_id"],
-  ),
+  groupMembers: Object.freeze({
+    ...define(
+      "gauge",
+      "streamhouse.group.members",
+      "{member}",
+      "Members of a group whose sessions are alive; 0 for a dead group",
+      ["group_id"],
+    ),
+    // Another agent counts them from then on, and readers add up.
+    zeroWhenReleased: true,
+  }),
   groupLastCommit: perPartition(
     "streamhouse.group.last_commit_timestamp.seconds",
     "s",

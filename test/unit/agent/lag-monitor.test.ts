@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { lagOf } from "../../../src/agent/lag-monitor.ts";
+import { countLag, lagSeconds } from "../../../src/agent/lag.ts";
 import type { PartitionLag } from "../../../src/rpc/gen/streamhouse/v1/group.ts";
 import type { InstrumentDescriptor } from "../../../src/telemetry/catalogue.ts";
 import { catalogue } from "../../../src/telemetry/catalogue.ts";
@@ -53,13 +53,23 @@ async function describeLag(bench: BenchAgent): Promise<PartitionLag | undefined>
 
 describe("lag", () => {
   it("in records is what lies between the commit (or the log start) and the high watermark", () => {
-    const row = (committedOffset: number, logStartOffset: number, nextOffset: number) =>
-      lagOf({ committedOffset, logStartOffset, nextOffset }, undefined, 0);
-    assert.deepEqual(row(3, 0, 10), { records: 7, seconds: 0.001, lost: 0 });
-    assert.deepEqual(row(10, 0, 10), { records: 0, seconds: 0, lost: 0 });
-    assert.deepEqual(row(3, 5, 10), { records: 5, seconds: 0.001, lost: 2 });
-    assert.deepEqual(row(-1, 5, 10), { records: 5, seconds: 0.001, lost: 0 });
-    assert.deepEqual(row(12, 0, 10), { records: 0, seconds: 0, lost: 0 });
+    const row = (committedOffset: number, logStartOffset: number, begin?: number) =>
+      countLag({ committedOffset, logStartOffset, nextOffset: 10 }, begin);
+    assert.deepEqual(row(3, 0), { from: 3, records: 7, lost: 0, lead: 3 });
+    assert.deepEqual(row(10, 0), { from: 10, records: 0, lost: 0, lead: 10 });
+    assert.deepEqual(row(3, 5), { from: 5, records: 5, lost: 2, lead: 0 });
+    assert.deepEqual(row(12, 0), { from: 12, records: 0, lost: 0, lead: 12 });
+    assert.deepEqual(row(-1, 5), { from: 5, records: 5, lost: 0, lead: 0 });
+    assert.deepEqual(row(-1, 5, 8), { from: 8, records: 2, lost: 0, lead: 3 });
+    assert.deepEqual(row(-1, 5, 4), { from: 5, records: 5, lost: 1, lead: 0 });
+    assert.deepEqual(row(7, 5, 9), { from: 7, records: 3, lost: 0, lead: 2 });
+  });
+
+  it("in seconds is never negative, and never 0 while there is something, whatever the clock does", () => {
+    assert.equal(lagSeconds(undefined, 5_000), 0);
+    assert.equal(lagSeconds(2_000, 5_000), 3);
+    assert.equal(lagSeconds(5_000, 5_000), 0.001);
+    assert.equal(lagSeconds(9_000, 5_000), 0.001);
   });
 
   it("in seconds is the age of the batch that holds the first uncommitted record, and 0 exactly when records are", async () => {
@@ -103,10 +113,10 @@ describe("lag", () => {
     await sendAndWait(bench, "t", ["a"]);
     await commit(bench, topicId, 0);
     await bench.clock.run(5_000);
-    faults.next.lagSnapshot = ["none", "none"];
+    faults.next.lagSnapshot = ["none", "none", "none", "none"];
     await bench.clock.run(10_000);
     assert.equal(single(bench, catalogue.groupLagRecords), 1);
-    assert.equal(single(bench, catalogue.lagRefreshErrors), 2);
+    assert.equal(single(bench, catalogue.lagRefreshErrors), 4);
     assert.ok((single(bench, catalogue.lagAge) ?? 0) >= 10);
     await bench.clock.until(bench.agent.stop());
   });

@@ -85,9 +85,12 @@ describe("a partition's log", () => {
             assert.equal(found?.baseOffset, row.base);
             assert.equal(found?.endOffset, row.end);
             assert.equal(log.appendTimeAt(offset), row.appended);
+            const rest = model.rows.filter((it) => it.base >= row.base).map((it) => it.appended);
+            assert.equal(log.oldestAppendFrom(offset), Math.min(...rest));
           }
         }
         assert.equal(log.find(end), undefined);
+        assert.equal(log.oldestAppendFrom(end), model.rows.at(-1)?.appended);
         const byTime = model.rows.find((it) => it.maxTime >= time)?.base;
         assert.equal(log.share(log.findTime(time) ?? -1)?.baseOffset, byTime);
         const since = model.rows.find((it) => it.appended >= time)?.base ?? end;

@@ -118,11 +118,13 @@ export class FakeGroups {
     return { offsets };
   }
 
-  async #describe({ group }: DescribeGroupRequest) {
+  async #describe({ group, positions }: DescribeGroupRequest) {
     const lags = [...this.#agent.topics.values()].flatMap(partitionsOf).map((it) => {
       const log = this.#agent.log(it.topic, it.partition);
       const committed = this.#committed.get(`${it.topicId}/${it.partition}`) ?? -1;
-      const lagRecords = Math.max(0, log.next - Math.max(committed, log.logStart));
+      const asked = positions.find((p) => p.topicId === it.topicId && p.partition === it.partition);
+      const start = committed >= 0 ? committed : (asked?.offset ?? 0);
+      const lagRecords = Math.max(0, log.next - Math.max(start, log.logStart));
       return {
         ...it,
         committedOffset: committed,
