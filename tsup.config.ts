@@ -7,6 +7,7 @@ const config: Options = {
     agent: "src/agent.ts",
     http: "src/http.ts",
     telemetry: "src/telemetry.ts",
+    prometheus: "src/prometheus.ts",
     testing: "src/testing.ts",
     cli: "src/cli.ts",
   },

@@ -2,13 +2,12 @@
  * The metrics half of the bootstrap: the Prometheus exporter that collects for `/metrics` (without its own server), OTLP push if
  * asked, and the branding by which components hand in their cells. Called by `bootstrap.ts`.
  */
-import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
 import type { Resource } from "@opentelemetry/resources";
 import { type IMetricReader, MeterProvider } from "@opentelemetry/sdk-metrics";
-import { systemClock } from "../core/clock.ts";
 import type { EnvironmentSettings } from "./bootstrap-environment.ts";
+import { prometheusSource } from "./bootstrap-exposition.ts";
 import { otlpReader } from "./bootstrap-otlp-metrics.ts";
-import { catalogue } from "./catalogue.ts";
 import type { MetricRegistry } from "./cells.ts";
 import { MetricHub } from "./hub.ts";
 import type { InstrumentFamily } from "./instrument.ts";
@@ -67,26 +66,4 @@ export function textSource(reason: string): MetricsSource {
 function prometheusReader(hub: MetricHub | undefined, exemplars: boolean): PrometheusExporter {
   const metricProducers = hub === undefined ? [] : [createMetricProducer(hub, { exemplars })];
   return new PrometheusExporter({ preventServerStart: true, metricProducers });
-}
-
-/** An observable callback of the application that takes longer is left out. */
-const collectTimeoutMs = 5_000;
-
-/** The SDK's collection and the stock serializer, but a failure is a failure (the stock handler answers 200). */
-function prometheusSource(exporter: PrometheusExporter, health: MetricRegistry): MetricsSource {
-  // No scope labels: they would make every name here three labels longer, and differ from the Collector's default.
-  const serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
-  const duration = health.histogram(catalogue.scrapeDuration);
-  const errors = health.counter(catalogue.collectErrors);
-  return {
-    async collect() {
-      const startedAt = systemClock.monotonic();
-      const collected = await exporter.collect({ timeoutMillis: collectTimeoutMs });
-      // An instrument of the application that threw is missing from the result; all others are in it.
-      errors.add(collected.errors.length);
-      const body = serializer.serialize(collected.resourceMetrics);
-      duration.record((systemClock.monotonic() - startedAt) / 1_000);
-      return { body: body.endsWith("\n") ? body : `${body}\n`, contentType: PROMETHEUS_TEXT };
-    },
-  };
 }

@@ -7,6 +7,7 @@ import { resolveImport, sourceFiles, wingOf } from "./source-tree.ts";
 const levels: Readonly<Record<string, number>> = {
   core: 0,
   format: 1,
+  prometheus: 1,
   telemetry: 2,
   rpc: 3,
   storage: 4,
