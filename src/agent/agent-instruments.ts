@@ -1,16 +1,42 @@
 /**
  * The agent's instruments, resolved to cells. Everything that a room counts or observes goes through here, so that the
- * attributes of a family are written once. Made once for each agent.
+ * attributes of a family are written once (lag has its own room, `lag-gauges.ts`). Made once for each agent.
  */
 import { catalogue } from "../telemetry/catalogue.ts";
-import type { CounterCell, GaugeCell, HistogramCell, MetricRegistry } from "../telemetry/cells.ts";
+import type {
+  CounterCell,
+  GaugeCell,
+  HistogramCell,
+  MetricRegistry,
+  SampledIn,
+} from "../telemetry/cells.ts";
 
 /** What is measured of one held partition. */
 export interface PartitionCells {
   readonly recordsWritten: CounterCell;
+  readonly bytesWritten: CounterCell;
   readonly writeLatency: HistogramCell;
   readonly highWatermark: GaugeCell;
   readonly logStart: GaugeCell;
+}
+
+/** Reads that a cache answered, and that it could not. */
+export interface CacheCells {
+  readonly hits: CounterCell;
+  readonly misses: CounterCell;
+}
+
+/** The topic of a held partition, as it is when somebody collects. */
+export interface ObservedTopic {
+  readonly topic: string;
+  /** 0 keeps for ever. */
+  readonly retentionMs: number;
+}
+
+/** What is measured of a flush that has ended. */
+export interface EndedFlush {
+  readonly chunk: { readonly length: number };
+  readonly span: { readonly context?: SampledIn | undefined };
 }
 
 export class AgentInstruments {
@@ -18,16 +44,24 @@ export class AgentInstruments {
   readonly renewalsOk: CounterCell;
   readonly renewalsLost: CounterCell;
   readonly renewalsFailed: CounterCell;
-  readonly #flushBytes: HistogramCell;
+  readonly retentionErrors: CounterCell;
+  /** Batches at the tail, kept as they are committed. */
+  readonly tailCache: CacheCells;
+  /** Parts of segments, kept as they are read. */
+  readonly segmentCache: CacheCells;
   readonly #fencedWrites: CounterCell;
+  readonly #fetched = new Map<string, CounterCell>();
   #topics: ReadonlySet<string> = new Set();
+  #keeping: ReadonlySet<string> = new Set();
 
   constructor(metrics: MetricRegistry) {
     this.#metrics = metrics;
     this.renewalsOk = metrics.counter(catalogue.leaseRenewals, { status: "ok" });
     this.renewalsLost = metrics.counter(catalogue.leaseRenewals, { status: "lost" });
     this.renewalsFailed = metrics.counter(catalogue.leaseRenewals, { status: "error" });
-    this.#flushBytes = metrics.histogram(catalogue.flushBytes);
+    this.retentionErrors = metrics.counter(catalogue.retentionErrors);
+    this.tailCache = cacheCells(metrics, "tail");
+    this.segmentCache = cacheCells(metrics, "segment");
     this.#fencedWrites = metrics.counter(catalogue.fencedWrites);
   }
 
@@ -36,6 +70,7 @@ export class AgentInstruments {
     const attributes = { topic, partition };
     return {
       recordsWritten: this.#metrics.counter(catalogue.recordsWritten, attributes),
+      bytesWritten: this.#metrics.counter(catalogue.bytesWritten, { topic }),
       writeLatency: this.#metrics.histogram(catalogue.writeLatency, { topic }),
       highWatermark: this.#metrics.gauge(catalogue.highWatermark, attributes),
       logStart: this.#metrics.gauge(catalogue.logStartOffset, attributes),
@@ -49,26 +84,62 @@ export class AgentInstruments {
     this.#metrics.release(catalogue.logStartOffset, attributes);
   }
 
-  flushEnded(outcome: string, seconds: number, bytes: number): void {
-    this.#metrics.histogram(catalogue.flushDuration, { outcome }).record(seconds);
-    if (bytes > 0) this.#flushBytes.record(bytes);
+  flushEnded(outcome: string, seconds: number, flush: EndedFlush): void {
+    const { context } = flush.span;
+    this.#metrics.histogram(catalogue.flushDuration, { outcome }).recordIn(seconds, context);
+    this.#metrics
+      .histogram(catalogue.flushBytes, { outcome })
+      .recordIn(flush.chunk.length, context);
   }
 
   fenced(batches: number): void {
     this.#fencedWrites.add(batches);
   }
 
+  /** Bytes that a fetch was answered with. */
+  fetched(topic: string, bytes: number): void {
+    let cell = this.#fetched.get(topic);
+    if (cell === undefined) {
+      cell = this.#metrics.counter(catalogue.bytesFetched, { topic });
+      this.#fetched.set(topic, cell);
+    }
+    cell.add(bytes);
+  }
+
+  /** Records that retention took from the log. */
+  retained(topic: string, records: number): void {
+    this.#metrics.counter(catalogue.retentionRecords, { topic }).add(records);
+  }
+
   /** Sets what is only looked at when somebody collects. `held`: the topic of each held partition. */
-  observe(held: Iterable<string>, bufferBytes: number): void {
+  observe(held: Iterable<ObservedTopic>, bufferBytes: number): void {
     const counts = new Map<string, number>();
-    for (const topic of held) counts.set(topic, (counts.get(topic) ?? 0) + 1);
+    const keeping = new Set<string>();
+    for (const { topic, retentionMs } of held) {
+      const count = counts.get(topic) ?? 0;
+      counts.set(topic, count + 1);
+      if (count > 0 || retentionMs === 0) continue;
+      keeping.add(topic);
+      this.#metrics.gauge(catalogue.retentionSeconds, { topic }).set(retentionMs / 1_000);
+    }
     for (const [topic, count] of counts) {
       this.#metrics.gauge(catalogue.activePartitions, { topic }).set(count);
     }
     for (const topic of this.#topics) {
       if (!counts.has(topic)) this.#metrics.release(catalogue.activePartitions, { topic });
     }
+    for (const topic of this.#keeping) {
+      if (!keeping.has(topic)) this.#metrics.release(catalogue.retentionSeconds, { topic });
+    }
     this.#topics = new Set(counts.keys());
+    this.#keeping = keeping;
     this.#metrics.gauge(catalogue.bufferBytes).set(bufferBytes);
   }
+}
+
+function cacheCells(metrics: MetricRegistry, cache: string): CacheCells {
+  return {
+    hits: metrics.counter(catalogue.cacheHits, { cache }),
+    misses: metrics.counter(catalogue.cacheMisses, { cache }),
+  };
 }

@@ -3,14 +3,16 @@ import type { Clock } from "../core/clock.ts";
 import type { StreamHouseError } from "../core/errors.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
+import { instrumentMetadata } from "../metadata/instrumented.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { AgentApi } from "../rpc/agent-api.ts";
-import { instrumentStore } from "../storage/instrumented.ts";
+import { instrumentSink, instrumentStore } from "../storage/instrumented.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import type { SegmentSink } from "../storage/segment-sink.ts";
 import type { Telemetry, TelemetryOptions } from "../telemetry/telemetry.ts";
 import { Admin } from "./admin.ts";
-import { AgentInstruments } from "./agent-instruments.ts";
+import { createAgentAudit } from "./agent-audit.ts";
+import { AgentInstruments, type ObservedTopic } from "./agent-instruments.ts";
 import { AppendGate } from "./append-gate.ts";
 import { BatchSettler } from "./batch-settler.ts";
 import { ByteBudget } from "./byte-budget.ts";
@@ -23,8 +25,9 @@ import { Groups } from "./groups.ts";
 import { Holdings } from "./holdings.ts";
 import { LagGauges } from "./lag-gauges.ts";
 import { LagMonitor } from "./lag-monitor.ts";
+import { LateCommits } from "./late-commits.ts";
 import { LeaseManager } from "./lease-manager.ts";
-import { LogIndex } from "./log-index.ts";
+import { type IndexedFlush, LogIndex } from "./log-index.ts";
 import type { ResolvedAgentOptions } from "./options.ts";
 import { ProduceService } from "./produce-service.ts";
 import { Reachability } from "./reachability.ts";
@@ -35,6 +38,7 @@ import { ShareReader } from "./share-reader.ts";
 import { TailCache } from "./tail-cache.ts";
 import { Topics } from "./topics.ts";
 import { WaitingRoom } from "./waiting-room.ts";
+import { WriteLedger } from "./write-ledger.ts";
 
 /** What an agent is made from. Whoever made them closes them, after the agent's `stop()`. */
 export interface AgentComponents {
@@ -78,22 +82,26 @@ export function buildRooms(
   options: ResolvedAgentOptions,
   self: AgentSelf,
 ): AgentRooms {
-  const { clock, logger, metadata, random, sink } = components;
+  const { clock, logger, random } = components;
   const { telemetry } = self;
-  const store = instrumentStore(components.store, { metrics: telemetry.metrics, clock });
+  const ledger = new WriteLedger();
+  const { metadata, sink, store } = measured(components, telemetry, ledger);
   const metadataReachability = new Reachability(clock);
   const storeReachability = new Reachability(clock);
   const instruments = new AgentInstruments(telemetry.metrics);
   const topics = new Topics({ metadata, clock, reachability: metadataReachability });
   const segments = new SegmentReferences();
-  const index = new LogIndex({ metadata, segments });
+  const found = (flush: IndexedFlush) => late.found(flush);
+  const index: LogIndex = new LogIndex({ metadata, segments, found });
+  const isIndexed = (runId: string, sequence: number) => index.isApplied(runId, sequence);
+  const late = new LateCommits({ ledger, isIndexed });
   const tail = new TailCache(options.tailCacheBytesMax);
   const buffer = new FlushBuffer();
   const budget = new ByteBudget(options.bufferBytesMax);
-  const settler = new BatchSettler({ buffer, budget, tail, clock });
+  const settler = new BatchSettler({ buffer, budget, tail, ledger, clock });
   const shared = { metadata, clock, logger, reachability: metadataReachability };
 
-  const holdings = new Holdings({ ...shared, topics, index, instruments });
+  const holdings = new Holdings({ ...shared, topics, index, instruments, ledger });
   const leases: LeaseManager = new LeaseManager(
     { ...shared, holdings, instruments, random },
     options,
@@ -116,7 +124,7 @@ export function buildRooms(
   const tracer = new FlushTracer(telemetry);
   const flusher: Flusher = new Flusher(
     {
-      ...{ sink, buffer, settler, committer, index, segments, instruments, tracer },
+      ...{ sink, buffer, settler, committer, late, index, segments, instruments, tracer },
       ...{ storeReachability, lease: leases, clock, random, logger },
     },
     options,
@@ -126,20 +134,22 @@ export function buildRooms(
   const holds = (topicId: string, partition: number) =>
     holdings.get(topicId, partition) !== undefined;
   const reader = new ShareReader(
-    { store, reachability: storeReachability },
+    { store, reachability: storeReachability, cells: instruments.segmentCache },
     { cacheBytesMax: options.readCacheBytesMax, readsMax: options.storeReadsMax },
   );
   const waiting = new WaitingRoom(clock);
   const groups = new Groups({ metadata, clock });
   const gauges = new LagGauges(telemetry.metrics);
   const lag = new LagMonitor({ metadata, index, topics, gauges, holds, clock });
-  const retention = new Retention({ ...shared, store, holdings, topics, index, segments });
+  const retention = new Retention({
+    ...{ ...shared, store, holdings, topics, index, segments, instruments },
+  });
   const api = createServices({
     ...{ metadata, groups, lag, telemetry, metadataReachability },
     refusal: self.refusal,
     produce: new ProduceService({ gate, topics, clock, telemetry }, options),
     fetcher: new Fetcher({
-      ...{ topics, index, tail, reader, waiting, holds, clock },
+      ...{ topics, index, tail, reader, waiting, instruments, holds, clock },
       checkMember: (request) => groups.checkFetch(request),
     }),
     offsets: { topics, index, reader, holds },
@@ -150,16 +160,41 @@ export function buildRooms(
       sweep: self.sweep,
     }),
   });
+  const sealed = () => flusher.sealed;
+  const audit = createAgentAudit({
+    ...{ metrics: telemetry.metrics, ledger, holdings, buffer, sealed },
+  });
   return {
     ...{ api, leases, flusher, gate, topics, index, waiting, lag, retention },
     ...{ metadataReachability, storeReachability },
     observe: () => {
-      instruments.observe(heldTopics(holdings), budget.used);
+      instruments.observe(heldTopics(holdings, topics), budget.used);
       lag.observe();
+      audit.check();
     },
   };
 }
 
-function* heldTopics(holdings: Holdings): Generator<string, void, undefined> {
-  for (const hold of holdings) yield hold.topic;
+/** The ports with what measures them, from the outside in: the ledger, the instruments, the port itself. */
+function measured(
+  { clock, metadata, sink, store }: AgentComponents,
+  telemetry: Telemetry,
+  ledger: WriteLedger,
+): Pick<AgentComponents, "metadata" | "sink" | "store"> {
+  if (!telemetry.enabled) return { metadata, sink, store };
+  const parts = { metrics: telemetry.metrics, clock };
+  return {
+    metadata: instrumentMetadata(metadata, parts),
+    sink: ledger.watch(instrumentSink(sink, parts)),
+    store: instrumentStore(store, parts),
+  };
+}
+
+function* heldTopics(
+  holdings: Holdings,
+  topics: Topics,
+): Generator<ObservedTopic, void, undefined> {
+  for (const { topic, topicId } of holdings) {
+    yield { topic, retentionMs: topics.byId(topicId)?.retentionMs ?? 0 };
+  }
 }

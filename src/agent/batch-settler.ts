@@ -6,15 +6,17 @@
 import type { Clock } from "../core/clock.ts";
 import { StreamHouseError } from "../core/errors.ts";
 import type { ByteBudget } from "./byte-budget.ts";
-import type { FlushShare } from "./flush.ts";
+import type { Flush, FlushShare } from "./flush.ts";
 import type { FlushBuffer } from "./flush-buffer.ts";
 import type { Hold, PendingBatch } from "./pending-batch.ts";
 import type { TailCache } from "./tail-cache.ts";
+import type { WriteLedger } from "./write-ledger.ts";
 
 export interface BatchSettlerComponents {
   readonly buffer: FlushBuffer;
   readonly budget: ByteBudget;
   readonly tail: TailCache;
+  readonly ledger: WriteLedger;
   readonly clock: Clock;
 }
 
@@ -22,12 +24,14 @@ export class BatchSettler {
   readonly #buffer: FlushBuffer;
   readonly #budget: ByteBudget;
   readonly #tail: TailCache;
+  readonly #ledger: WriteLedger;
   readonly #clock: Clock;
 
   constructor(components: BatchSettlerComponents) {
     this.#buffer = components.buffer;
     this.#budget = components.budget;
     this.#tail = components.tail;
+    this.#ledger = components.ledger;
     this.#clock = components.clock;
   }
 
@@ -49,14 +53,16 @@ export class BatchSettler {
   }
 
   /** The batches of a committed flush. */
-  commit(shares: readonly FlushShare[]): void {
+  commit(flush: Flush): void {
     const now = this.#clock.monotonic();
-    for (const { partition, batches } of shares) {
+    this.#ledger.committed(flush);
+    for (const { partition, batches } of flush.shares) {
       const { cells, log, producers } = partition;
       for (const batch of batches) {
         if (batch.producerId >= 0) producers.commit(batch, batch.appendTimeMs);
         cells.recordsWritten.add(batch.recordCount);
-        cells.writeLatency.record((now - batch.receivedAt) / 1_000);
+        cells.bytesWritten.add(batch.bytes.length);
+        cells.writeLatency.recordIn((now - batch.receivedAt) / 1_000, batch.spanContext);
         batch.commit();
         this.#account(batch);
       }
@@ -70,6 +76,24 @@ export class BatchSettler {
       const batch = batches[i] as PendingBatch;
       if (!batch.settled) this.#failBuffered(batch, error);
     }
+  }
+
+  /** Fails every buffered batch. */
+  failBuffered(error: StreamHouseError): void {
+    this.fail(
+      this.#buffer.filter(() => true),
+      error,
+    );
+  }
+
+  /** Fails buffered batches that were first sealed before this moment (by the monotonic clock). */
+  failOverdue(before: number, error: () => StreamHouseError): void {
+    // They lie in front.
+    if ((this.#buffer.oldest?.firstSealedAt ?? -1) < 0) return;
+    const overdue = this.#buffer.filter(
+      (it) => it.firstSealedAt >= 0 && it.firstSealedAt <= before,
+    );
+    if (overdue.length > 0) this.fail(overdue, error());
   }
 
   /** Fails batches that were taken out of the buffer and are in no flush. */

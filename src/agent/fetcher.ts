@@ -16,6 +16,7 @@ import type {
   PartitionData,
 } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import { toErrorDetail } from "../rpc/status.ts";
+import type { AgentInstruments } from "./agent-instruments.ts";
 import { AnswerRoom } from "./answer-room.ts";
 import { batchesFrom } from "./batch-walk.ts";
 import type { LogIndex } from "./log-index.ts";
@@ -31,6 +32,7 @@ export interface FetcherComponents {
   readonly tail: TailCache;
   readonly reader: ShareReader;
   readonly waiting: WaitingRoom;
+  readonly instruments: AgentInstruments;
   /** Whether a partition's lease is held here: its bounds in memory are then the newest there are. */
   readonly holds: (topicId: string, partition: number) => boolean;
   /** Refuses a group's member that is stale, or does not have the partitions. */
@@ -119,7 +121,9 @@ export class Fetcher {
       const wanted = Math.min(bytesMax - bytes, asked.maxBytes || PARTITION_BYTES);
       try {
         data.batches = room.take(await this.#read(log, asked.offset, wanted, bytes === 0));
-        for (const batch of data.batches) bytes += batch.records.length;
+        const read = bytesOf(data.batches);
+        bytes += read;
+        this.#count(asked.topicId, read);
       } catch (thrown) {
         data.error = toErrorDetail(await this.#explain(thrown, log, asked));
         room.takeError(data.error);
@@ -138,15 +142,17 @@ export class Fetcher {
     bytesMax: number,
     evenOneLarger: boolean,
   ): Promise<FetchedBatch[]> {
-    const { reader, tail } = this.#parts;
+    const { instruments, reader, tail } = this.#parts;
     const cached = tail.read(log, offset, bytesMax);
     const first = cached[0];
     if (first !== undefined) {
+      instruments.tailCache.hits.add(1);
       if (first.bytes.length > bytesMax && !evenOneLarger) return [];
       return cached.map((it) => ({ records: it.bytes, appendTimeMs: it.appendTimeMs }));
     }
     const share = log.find(offset);
     if (share === undefined) return [];
+    instruments.tailCache.misses.add(1);
     const batches: FetchedBatch[] = [];
     let bytes = 0;
     for (const { share: read, bytes: stored } of await reader.read(log, share, bytesMax)) {
@@ -158,6 +164,11 @@ export class Fetcher {
       }
     }
     return batches;
+  }
+
+  #count(topicId: string, bytes: number): void {
+    const topic = this.#parts.topics.byId(topicId)?.name;
+    if (topic !== undefined && bytes > 0) this.#parts.instruments.fetched(topic, bytes);
   }
 
   /** A missing object is looked into once: retention may have taken it since the index was read. */
@@ -182,6 +193,12 @@ export class Fetcher {
       cause: error,
     });
   }
+}
+
+function bytesOf(batches: readonly FetchedBatch[]): number {
+  let bytes = 0;
+  for (const batch of batches) bytes += batch.records.length;
+  return bytes;
 }
 
 function isReady(targets: readonly Target[], enough: number): boolean {

@@ -74,6 +74,13 @@ export class FlushBuffer {
     }
   }
 
+  /** Memory that the waiting batches keep alive, added up from them. */
+  get charge(): number {
+    let sum = 0;
+    for (const batch of this.#batches) if (batch?.settled === false) sum += batch.charge;
+    return sum;
+  }
+
   /** Those that still wait, for which the test holds. */
   filter(test: (batch: PendingBatch) => boolean): PendingBatch[] {
     return this.#batches

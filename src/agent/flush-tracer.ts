@@ -2,7 +2,7 @@
  * The spans of a flush: `flush` from seal to commit, `store put` and `metadata commit` under it. A flush whose batches all
  * belong to one trace is part of it; otherwise it is linked to them. Called by the flusher.
  */
-import type { Span } from "@opentelemetry/api";
+import type { Span, SpanContext } from "@opentelemetry/api";
 import { Lineage } from "../telemetry/lineage.ts";
 import {
   addSpanEvent,
@@ -44,6 +44,10 @@ class TracedFlush implements FlushSpan {
   constructor(telemetry: Telemetry, span: Span) {
     this.#telemetry = telemetry;
     this.#span = span;
+  }
+
+  get context(): SpanContext {
+    return this.#span.spanContext();
   }
 
   put<T>(work: () => Promise<T>): Promise<T> {

@@ -2,6 +2,7 @@
  * One flush: batches of many partitions with provisional offsets, as one chunk. Sealing stamps the batches; undoing
  * takes the offsets back. Owned by the flusher.
  */
+import type { SpanContext } from "@opentelemetry/api";
 import type { Timer } from "../core/clock.ts";
 import { partitionKey } from "../core/topic.ts";
 import { stampBatch } from "../format/batch-header.ts";
@@ -26,6 +27,8 @@ export interface FlushShare {
 
 /** The trace of one flush (`flush-tracer.ts` makes it). */
 export interface FlushSpan {
+  /** For exemplars; undefined where nothing is traced. */
+  readonly context?: SpanContext | undefined;
   /** Runs the write as a span of its own. */
   put<T>(work: () => Promise<T>): Promise<T>;
   /** Runs the metadata commit as a span of its own. */
@@ -62,6 +65,8 @@ export class Flush {
   state: FlushState = "writing";
   location: ChunkLocation | undefined = undefined;
   timeLimit: Timer | undefined = undefined;
+  /** Its end is measured. */
+  ended = false;
 
   constructor(input: SealInput, shares: readonly FlushShare[], chunk: EncodedChunk) {
     this.runId = input.runId;

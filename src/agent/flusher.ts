@@ -18,6 +18,7 @@ import { flushTooLate, withOutcome } from "./flush-errors.ts";
 import type { FlushLease } from "./flush-lease.ts";
 import { FlushPacer, type FlushSituation } from "./flush-pacer.ts";
 import type { FlushTracer } from "./flush-tracer.ts";
+import type { LateCommits } from "./late-commits.ts";
 import type { LogIndex } from "./log-index.ts";
 import type { ResolvedAgentOptions } from "./options.ts";
 import type { Hold, PendingBatch } from "./pending-batch.ts";
@@ -29,6 +30,7 @@ export interface FlusherComponents {
   readonly buffer: FlushBuffer;
   readonly settler: BatchSettler;
   readonly committer: FlushCommitter;
+  readonly late: LateCommits;
   readonly index: LogIndex;
   readonly segments: SegmentReferences;
   readonly instruments: AgentInstruments;
@@ -85,6 +87,11 @@ export class Flusher {
     this.#wake();
   }
 
+  /** Flushes whose offsets are provisional, in order. */
+  get sealed(): readonly Flush[] {
+    return this.#flushes;
+  }
+
   /** Resolves when nothing is buffered or sealed. From now on nothing waits for its age. */
   drain(): Promise<void> {
     this.#draining = true;
@@ -103,10 +110,7 @@ export class Flusher {
     const { buffer, settler } = this.#parts;
     const first = this.#flushes.findIndex((flush) => flush.state !== "committing");
     if (first >= 0) buffer.putBack(this.#undoFrom(first));
-    settler.fail(
-      buffer.filter(() => true),
-      error,
-    );
+    settler.failBuffered(error);
     this.#timer?.cancel();
     this.#stop.abort();
     await Promise.all(this.#tasks);
@@ -223,7 +227,7 @@ export class Flusher {
 
   /** Undoes the flush and all later ones. Its own batches fail if their time is up (or for good), the others are sealed again. */
   #retry(flush: Flush, error: StreamHouseError, forGood: boolean): void {
-    this.#parts.instruments.flushEnded("failed", this.#secondsSince(flush.sealedAt), 0);
+    this.#ended(flush, "failed");
     // Nothing of it is committed or ever will be, whatever the store says about the chunk itself.
     this.#lastError = withOutcome(error, "none");
     this.#parts.buffer.putBack(this.#undoFrom(this.#flushes.indexOf(flush)));
@@ -233,14 +237,9 @@ export class Flusher {
 
   /** Batches that were sealed before, and whose time limit has passed, fail with the error that undid them. */
   #failOverdue(): void {
-    const { buffer, settler } = this.#parts;
-    // They lie in front.
-    if ((buffer.oldest?.firstSealedAt ?? -1) < 0) return;
-    const before = this.#clock.monotonic() - this.#options.flushTimeLimitMs;
-    settler.fail(
-      buffer.filter((it) => it.firstSealedAt >= 0 && it.firstSealedAt <= before),
-      this.#lastError ?? flushTooLate("writing", this.#options.flushTimeLimitMs),
-    );
+    const limitMs = this.#options.flushTimeLimitMs;
+    const error = () => this.#lastError ?? flushTooLate("writing", limitMs);
+    this.#parts.settler.failOverdue(this.#clock.monotonic() - limitMs, error);
   }
 
   /** Takes flushes from this one on back, latest first. Answers their batches in order; none of these is committing. */
@@ -250,7 +249,7 @@ export class Flusher {
       if (flush.state === "writing") this.#zombies++;
       if (flush.location !== undefined) this.#parts.segments.release(flush.location.key);
       flush.undo();
-      flush.span.end("undone");
+      this.#ended(flush, "undone");
     }
     return undone.flatMap((flush) => flush.batches.filter((it) => !it.settled));
   }
@@ -289,20 +288,14 @@ export class Flusher {
     this.#finish(flush, location, verdict);
     // If it was committed, the index holds its own reference now. If it may be, this one stays: nothing must delete it.
     if (verdict.status !== "unknown") segments.release(location.key);
-    flush.span.end(verdict.status);
     this.#commitNext();
     this.#pump();
   }
 
   #finish(flush: Flush, location: ChunkLocation, verdict: CommitVerdict): void {
-    const { instruments, lease, settler, buffer } = this.#parts;
-    const committed = verdict.status === "committed";
-    instruments.flushEnded(
-      verdict.status,
-      this.#secondsSince(flush.sealedAt),
-      committed ? flush.chunk.length : 0,
-    );
-    if (committed) {
+    const { instruments, late, lease, settler, buffer } = this.#parts;
+    this.#ended(flush, verdict.status);
+    if (verdict.status === "committed") {
       this.#committed(flush, location);
       return;
     }
@@ -316,6 +309,7 @@ export class Flusher {
       return;
     }
     const outcome = verdict.status === "unknown" ? "unknown" : "none";
+    if (outcome === "unknown") late.expect(flush);
     settler.fail(flush.batches, withOutcome(verdict.error, outcome));
     // Unknown, or a disagreement about offsets: only a new epoch makes what is in memory certain again.
     if (verdict.status === "unknown" || verdict.error.kind !== "unavailable") {
@@ -336,11 +330,16 @@ export class Flusher {
       location,
       entries: flush.chunk.entries,
     });
-    settler.commit(flush.shares);
+    settler.commit(flush);
   }
 
-  #secondsSince(at: number): number {
-    return (this.#clock.monotonic() - at) / 1_000;
+  /** Measures a flush's end: its own first, `undone` only if it has none. */
+  #ended(flush: Flush, outcome: string): void {
+    if (flush.ended) return;
+    flush.ended = true;
+    const seconds = (this.#clock.monotonic() - flush.sealedAt) / 1_000;
+    this.#parts.instruments.flushEnded(outcome, seconds, flush);
+    flush.span.end(outcome);
   }
 
   #track(task: Promise<void>): void {

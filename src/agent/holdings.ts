@@ -17,12 +17,14 @@ import type { Hold, PendingBatch } from "./pending-batch.ts";
 import { ProducerStates } from "./producer-state.ts";
 import type { Reachability } from "./reachability.ts";
 import type { Topics } from "./topics.ts";
+import type { WriteLedger } from "./write-ledger.ts";
 
 export interface HoldingsComponents {
   readonly metadata: MetadataStore;
   readonly topics: Topics;
   readonly index: LogIndex;
   readonly instruments: AgentInstruments;
+  readonly ledger: WriteLedger;
   readonly reachability: Reachability;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -64,6 +66,7 @@ export class Holdings implements Iterable<Hold> {
   remove(hold: Hold): void {
     if (this.#holds.get(hold.key) !== hold) return;
     this.#holds.delete(hold.key);
+    this.#parts.ledger.left(hold);
     this.#parts.instruments.partitionReleased(hold.topic, hold.partition);
   }
 
@@ -155,6 +158,7 @@ export class Holdings implements Iterable<Hold> {
       };
       const hold = new HeldPartition<PendingBatch>(init);
       this.#holds.set(hold.key, hold);
+      this.#parts.ledger.held(hold);
     } catch (thrown) {
       // The lease is ours, but nothing may be written on such a ground: the partition is refused until somebody looks.
       const error = asStreamHouseError(thrown, `taking over ${name}`);

@@ -15,6 +15,8 @@ const PAGE = 1_000;
 export interface LogIndexComponents {
   readonly metadata: MetadataStore;
   readonly segments: SegmentReferences;
+  /** Told of each flush that was read in the table and not met before. */
+  readonly found?: (flush: IndexedFlush) => void;
 }
 
 /** A flush as far as the index is concerned. */
@@ -23,6 +25,7 @@ export type IndexedFlush = Omit<CommittedFlush, "flushId">;
 export class LogIndex {
   readonly #metadata: MetadataStore;
   readonly #segments: SegmentReferences;
+  readonly #found: (flush: IndexedFlush) => void;
   readonly #logs = new Map<string, PartitionLog>();
   /** The newest flush sequence applied for each run of this process: those flushes are met again in the table. */
   readonly #applied = new Map<string, number>();
@@ -32,6 +35,7 @@ export class LogIndex {
   constructor(components: LogIndexComponents) {
     this.#metadata = components.metadata;
     this.#segments = components.segments;
+    this.#found = components.found ?? (() => {});
   }
 
   /** The log of a partition, if anything of it was ever seen. */
@@ -56,6 +60,11 @@ export class LogIndex {
   /** This run's flushes are applied by `applyOwn` as they are committed. */
   beginRun(runId: string): void {
     this.#applied.set(runId, 0);
+  }
+
+  /** Whether a flush of this process is in the index. */
+  isApplied(runId: string, flushSequence: number): boolean {
+    return flushSequence <= (this.#applied.get(runId) ?? 0);
   }
 
   /** Applies a commit of this process. False: the flush was met before. */
@@ -107,7 +116,7 @@ export class LogIndex {
     for (;;) {
       const page = await this.#metadata.listFlushes(this.#cursor, PAGE);
       for (const flush of page) {
-        this.applyOwn(flush);
+        if (this.applyOwn(flush)) this.#found(flush);
         this.#cursor = flush.flushId;
       }
       if (page.length < PAGE) return;

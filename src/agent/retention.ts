@@ -8,6 +8,7 @@ import type { Logger } from "../core/logger.ts";
 import type { TopicPartition } from "../core/topic.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
+import type { AgentInstruments } from "./agent-instruments.ts";
 import type { Holdings } from "./holdings.ts";
 import type { LogIndex } from "./log-index.ts";
 import type { SegmentReferences } from "./segment-references.ts";
@@ -20,6 +21,7 @@ export interface RetentionComponents {
   readonly topics: Topics;
   readonly index: LogIndex;
   readonly segments: SegmentReferences;
+  readonly instruments: AgentInstruments;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -38,9 +40,14 @@ export class Retention {
 
   /** One round. @throws StreamHouseError `METADATA_UNAVAILABLE`, `STORE_UNAVAILABLE`; the next round goes on from there */
   async run(): Promise<void> {
-    await this.#raiseLogStarts();
-    await this.#forgetFlushes();
-    await this.#deleteObjects();
+    try {
+      await this.#raiseLogStarts();
+      await this.#forgetFlushes();
+      await this.#deleteObjects();
+    } catch (error) {
+      this.#parts.instruments.retentionErrors.add(1);
+      throw error;
+    }
   }
 
   async #raiseLogStarts(): Promise<void> {
@@ -56,7 +63,9 @@ export class Retention {
       const logStartOffset = log.offsetAppendedSince(now - retentionMs);
       if (logStartOffset <= log.logStart) continue;
       raised.push({ topicId, partition, logStartOffset });
+      const before = log.logStart;
       apply.push(() => {
+        this.#parts.instruments.retained(hold.topic, logStartOffset - before);
         log.raise({ logStartOffset, nextOffset: log.highWatermark });
         if (hold.phase === "held") hold.cells.logStart.set(log.logStart);
       });

@@ -7,6 +7,7 @@ import { StreamHouseError } from "../core/errors.ts";
 import { Semaphore } from "../core/semaphore.ts";
 import { readBatchHeader } from "../format/batch-header.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
+import type { CacheCells } from "./agent-instruments.ts";
 import type { PartitionLog, Share } from "./partition-log.ts";
 import type { Reachability } from "./reachability.ts";
 
@@ -19,6 +20,7 @@ export interface ShareBytes {
 export interface ShareReaderComponents {
   readonly store: ObjectStore;
   readonly reachability: Reachability;
+  readonly cells: CacheCells;
 }
 
 export interface ShareReaderOptions {
@@ -41,6 +43,7 @@ interface Cached {
 export class ShareReader {
   readonly #store: ObjectStore;
   readonly #reachability: Reachability;
+  readonly #cells: CacheCells;
   readonly #cacheBytesMax: number;
   readonly #reads: Semaphore;
   /** Least recently used first. */
@@ -51,6 +54,7 @@ export class ShareReader {
   constructor(components: ShareReaderComponents, options: ShareReaderOptions) {
     this.#store = components.store;
     this.#reachability = components.reachability;
+    this.#cells = components.cells;
     this.#cacheBytesMax = options.cacheBytesMax;
     this.#reads = new Semaphore(options.readsMax);
   }
@@ -90,6 +94,7 @@ export class ShareReader {
   async #readRun(run: readonly Share[]): Promise<readonly ShareBytes[]> {
     const known = this.#fromCache(run);
     const head = run[0];
+    (known.length > 0 ? this.#cells.hits : this.#cells.misses).add(1);
     if (known.length > 0 || head === undefined) return known;
     const flight = `${head.key}@${head.position}+${run.length}`;
     let reading = this.#flights.get(flight);

@@ -1,12 +1,15 @@
 /**
- * A decorator that measures every operation of an object store, one sample each: how long, and `ok` or the error's code. It
- * changes no result. Goes directly around a store, under retries and caches, so that each request is seen.
+ * Decorators that measure the ports to durable bytes: every operation once, how long it took, how many bytes it moved, and `ok` or
+ * the error's code. They change no result. Order, from the outside in: caches and retries, these, the store itself, so that each
+ * request is seen. What a sink makes durable counts as `put`: on a folder that is an append and a sync. Put in by the agent.
  */
 import type { Clock } from "../core/clock.ts";
-import { StreamHouseError } from "../core/errors.ts";
+import type { ChunkLocation } from "../format/chunk.ts";
 import { catalogue } from "../telemetry/catalogue.ts";
-import type { HistogramCell, MetricRegistry } from "../telemetry/cells.ts";
+import type { CounterCell, HistogramCell, MetricRegistry } from "../telemetry/cells.ts";
+import { OK, outcomeOf } from "../telemetry/outcome.ts";
 import type { ObjectInfo, ObjectStore } from "./object-store.ts";
+import type { SegmentSink } from "./segment-sink.ts";
 
 export interface InstrumentComponents {
   readonly metrics: MetricRegistry;
@@ -15,59 +18,116 @@ export interface InstrumentComponents {
 
 type Operation = "put" | "get" | "head" | "list" | "delete";
 
-/** The same store, measured as `streamhouse.store.operation.duration.seconds`. */
+/** The same store, measured as `streamhouse.store.operation.duration.seconds` and `streamhouse.store.bytes`. */
 export function instrumentStore(store: ObjectStore, components: InstrumentComponents): ObjectStore {
-  const { metrics, clock } = components;
-  const cells = new Map<string, HistogramCell>();
-
-  const record = (operation: Operation, outcome: string, startedAt: number): void => {
-    const key = `${operation} ${outcome}`;
-    let cell = cells.get(key);
-    if (cell === undefined) {
-      cell = metrics.histogram(catalogue.storeOperationDuration, { operation, outcome });
-      cells.set(key, cell);
-    }
-    cell.record((clock.monotonic() - startedAt) / 1_000);
-  };
-  const measured = async <T>(operation: Operation, work: () => Promise<T>): Promise<T> => {
-    const startedAt = clock.monotonic();
-    try {
-      const result = await work();
-      record(operation, "ok", startedAt);
-      return result;
-    } catch (error) {
-      record(operation, outcomeOf(error), startedAt);
-      throw error;
-    }
-  };
+  const operations = new OperationCells(components);
   /** From the first object asked for to the last one, the caller's own time between them included. */
   async function* list(
     ...args: Parameters<ObjectStore["list"]>
   ): AsyncGenerator<ObjectInfo, void, undefined> {
-    const startedAt = clock.monotonic();
-    let outcome = "ok";
+    const startedAt = components.clock.monotonic();
+    let outcome = OK;
     try {
       yield* store.list(...args);
     } catch (error) {
       outcome = outcomeOf(error);
       throw error;
     } finally {
-      record("list", outcome, startedAt);
+      operations.record("list", outcome, startedAt);
     }
   }
 
   return {
     kind: store.kind,
-    put: (key, parts, signal) => measured("put", () => store.put(key, parts, signal)),
-    get: (key, range, signal) => measured("get", () => store.get(key, range, signal)),
-    head: (key, signal) => measured("head", () => store.head(key, signal)),
+    put: (key, parts, signal) =>
+      operations.write(() => store.put(key, parts, signal), bytesOf(parts)),
+    get: (key, range, signal) => operations.read(() => store.get(key, range, signal)),
+    head: (key, signal) => operations.measure("head", () => store.head(key, signal)),
     list,
-    delete: (keys, signal) => measured("delete", () => store.delete(keys, signal)),
+    delete: (keys, signal) => operations.measure("delete", () => store.delete(keys, signal)),
     close: () => store.close(),
   };
 }
 
-/** Codes are a closed list, so the label stays small. */
-function outcomeOf(error: unknown): string {
-  return StreamHouseError.is(error) ? error.code : "INTERNAL";
+/** The same sink, measured under the same names as `put`. */
+export function instrumentSink(sink: SegmentSink, components: InstrumentComponents): SegmentSink {
+  const operations = new OperationCells(components);
+  return {
+    concurrency: sink.concurrency,
+    append: (parts, flushSequence, signal) =>
+      operations.write<ChunkLocation>(
+        () => sink.append(parts, flushSequence, signal),
+        bytesOf(parts),
+      ),
+    close: () => sink.close(),
+  };
+}
+
+/** The cells of one store, resolved when an operation first ends in an outcome. */
+class OperationCells {
+  readonly #metrics: MetricRegistry;
+  readonly #clock: Clock;
+  readonly #durations = new Map<string, HistogramCell>();
+  readonly #bytes = new Map<string, CounterCell>();
+
+  constructor({ metrics, clock }: InstrumentComponents) {
+    this.#metrics = metrics;
+    this.#clock = clock;
+  }
+
+  record(operation: Operation, outcome: string, startedAt: number): void {
+    const key = `${operation} ${outcome}`;
+    let cell = this.#durations.get(key);
+    if (cell === undefined) {
+      cell = this.#metrics.histogram(catalogue.storeOperationDuration, { operation, outcome });
+      this.#durations.set(key, cell);
+    }
+    cell.record((this.#clock.monotonic() - startedAt) / 1_000);
+  }
+
+  async measure<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    const startedAt = this.#clock.monotonic();
+    try {
+      const result = await work();
+      this.record(operation, OK, startedAt);
+      return result;
+    } catch (error) {
+      this.record(operation, outcomeOf(error), startedAt);
+      throw error;
+    }
+  }
+
+  /** Bytes of a write that failed count under its error: they went out all the same. */
+  async write<T>(work: () => Promise<T>, bytes: number): Promise<T> {
+    try {
+      const result = await this.measure("put", work);
+      this.#moved("put", OK, bytes);
+      return result;
+    } catch (error) {
+      this.#moved("put", outcomeOf(error), bytes);
+      throw error;
+    }
+  }
+
+  async read(work: () => Promise<Uint8Array>): Promise<Uint8Array> {
+    const bytes = await this.measure("get", work);
+    this.#moved("get", OK, bytes.length);
+    return bytes;
+  }
+
+  #moved(operation: Operation, outcome: string, bytes: number): void {
+    const key = `${operation} ${outcome}`;
+    let cell = this.#bytes.get(key);
+    if (cell === undefined) {
+      cell = this.#metrics.counter(catalogue.storeBytes, { operation, outcome });
+      this.#bytes.set(key, cell);
+    }
+    cell.add(bytes);
+  }
+}
+
+function bytesOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const part of parts) bytes += part.length;
+  return bytes;
 }

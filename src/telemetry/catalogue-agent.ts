@@ -133,11 +133,18 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "histogram",
     "streamhouse.flush.duration.seconds",
     "s",
-    "From seal to commit of a flush",
+    "From seal to the end of a flush: committed, failed, refused, unknown or undone",
     ["outcome"],
     SECONDS,
   ),
-  flushBytes: define("histogram", "streamhouse.flush.bytes", "By", "Bytes of a flush", [], BYTES),
+  flushBytes: define(
+    "histogram",
+    "streamhouse.flush.bytes",
+    "By",
+    "Bytes of a flush, whatever became of it",
+    ["outcome"],
+    BYTES,
+  ),
   storeOperationDuration: define(
     "histogram",
     "streamhouse.store.operation.duration.seconds",
@@ -253,8 +260,9 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "max",
     false,
   ),
+  // Added up over the components of a process: of a gauge only the last one's would be seen.
   auditDiscrepancy: define(
-    "gauge",
+    "upDownCounter",
     "streamhouse.audit.discrepancy",
     "1",
     "How far two counts that must be equal are apart, by law; 0 when the telemetry is right",
