@@ -1,5 +1,5 @@
 /** A clock that stands still until a test moves it. For tests and simulations of everything that takes a `Clock`. */
-import type { Clock, Timer } from "../core/clock.ts";
+import { type Clock, systemClock, type Timer } from "../core/clock.ts";
 
 interface Scheduled {
   readonly at: number;
@@ -12,6 +12,9 @@ export interface ManualClockOptions {
   /** Wall clock at the beginning, ms since 1970. Default 1,700,000,000,000. */
   readonly startMs?: number | undefined;
 }
+
+/** How long `until` waits in real time while no timer is due. */
+const IDLE_MS_MAX = 10_000;
 
 /** A clock that stands still until a test moves it; timers ring in order as it passes them. */
 export class ManualClock implements Clock {
@@ -71,11 +74,13 @@ export class ManualClock implements Clock {
 
   /**
    * Runs until the promise is settled, jumping from timer to timer, at most `limitMs` of the clock's time.
+   * Work that needs no timer (files, compression) is waited for in real time, at most 10 s.
    * @throws Error if it is not settled by then
    */
   async until<T>(promise: Promise<T>, limitMs = 600_000): Promise<T> {
     const limit = this.#elapsed + limitMs;
     let done = false;
+    let idleSince: number | undefined;
     const watched = promise.finally(() => {
       done = true;
     });
@@ -84,13 +89,15 @@ export class ManualClock implements Clock {
     while (!done) {
       const next = this.#next(limit);
       if (next === undefined) {
-        // Nothing is due: give work that needs no timer (files, databases) a moment of real time.
+        // Nothing is due: give work that needs no timer a moment of real time.
         await settle(50);
-        if (!done && this.#next(limit) === undefined) {
+        idleSince ??= systemClock.monotonic();
+        if (!done && systemClock.monotonic() - idleSince > IDLE_MS_MAX) {
           throw new Error(`nothing happened for ${limitMs} ms of the manual clock`);
         }
         continue;
       }
+      idleSince = undefined;
       this.#fire(next);
       await settle();
     }

@@ -63,7 +63,7 @@ async function wire(to: string): Promise<{
 describe("a unary call over gRPC", () => {
   it("ends at its deadline, with the outcome open", async () => {
     const it_ = await rig({ listTopics: never });
-    const error = await failureOf(it_.connection.api.listTopics({}, { timeoutMs: 60 }));
+    const error = await failureOf(it_.connection.api.listTopics({}, { timeoutMs: 2_000 }));
     assert.equal(error.code, "DEADLINE_EXCEEDED");
     assert.equal(error.outcome, "unknown");
     assert.equal(error.retriable, true);
