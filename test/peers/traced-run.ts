@@ -1,0 +1,145 @@
+/**
+ * One traced run over three processes (agent, producer, consumer), and what every backend must show of it afterwards. Used by the
+ * tests that read the spans back from Jaeger and by the one that decodes the bytes of the export.
+ */
+import assert from "node:assert/strict";
+import type { RuntimeName } from "../../scripts/runtimes.ts";
+import { scratch } from "../package/packed.ts";
+import { type Running, runFile } from "./running.ts";
+import { named, reference, type SeenSpan } from "./seen-span.ts";
+
+export interface TracedRun {
+  readonly topic: string;
+  /** The trace of the application that sent one record alone. */
+  readonly single: string;
+  /** The traces of the two whose records shared a batch. */
+  readonly mixed: readonly string[];
+}
+
+export interface TracedRunOptions {
+  /** `http://host:port` of an OTLP receiver. */
+  readonly otlp: string;
+  readonly protocol: "http/json" | "http/protobuf";
+  readonly producer: RuntimeName;
+  readonly consumer: RuntimeName;
+  readonly agent: RuntimeName;
+}
+
+/** Names of the services, one for each process. */
+export const services = { agent: "the-agent", producer: "the-producer", consumer: "the-consumer" };
+
+/** Runs all three to their end: what they had to export is exported. */
+export async function runTraced(options: TracedRunOptions): Promise<TracedRun> {
+  const env = (service: string): Record<string, string> => ({
+    OTEL_EXPORTER_OTLP_ENDPOINT: options.otlp,
+    OTEL_EXPORTER_OTLP_PROTOCOL: options.protocol,
+    OTEL_SERVICE_NAME: service,
+  });
+  const folder = scratch("traced");
+  const running: Running[] = [];
+  const begin = (...args: Parameters<typeof runFile>) => {
+    const child = runFile(...args);
+    running.push(child);
+    return child;
+  };
+  try {
+    const data = ["--data", folder.path, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    const agent = begin(options.agent, "src/cli.ts", ["agent", ...data], env(services.agent));
+    const { grpc } = await agent.says<{ readonly grpc: string }>();
+    const topic = "traced";
+    const programs = "test/peers/programs";
+    const sent = await begin(
+      options.producer,
+      `${programs}/traced-producer.ts`,
+      [grpc, topic],
+      env(services.producer),
+    ).result<Omit<TracedRun, "topic">>();
+    const read = await begin(
+      options.consumer,
+      `${programs}/traced-consumer.ts`,
+      [grpc, topic, "readers"],
+      env(services.consumer),
+    ).result<{ readonly values: readonly string[] }>();
+    assert.deepEqual(read.values, ["one", "two", "three"]);
+    return { topic, ...sent };
+  } finally {
+    for (const child of running.reverse()) await child.end();
+    folder.remove();
+  }
+}
+
+/** Whether all of a record's own trace has arrived. */
+export function isComplete(trace: readonly SeenSpan[]): boolean {
+  return trace.some(({ name }) => name === "metadata commit") && trace.length >= 7;
+}
+
+/** The tree from the application's own span to the object store, over two processes. */
+export function checkTree(trace: readonly SeenSpan[], { topic }: TracedRun): void {
+  const expected = [
+    ["checkout", "internal", services.producer, undefined],
+    [`send ${topic}`, "producer", services.producer, "checkout"],
+    ["send_batch_to_agent", "client", services.producer, `send ${topic}`],
+    ["ProducerService.produce", "server", services.agent, "send_batch_to_agent"],
+    ["flush", "internal", services.agent, "ProducerService.produce"],
+    ["store put", "client", services.agent, "flush"],
+    ["metadata commit", "client", services.agent, "flush"],
+  ] as const;
+  for (const [name, kind, service, parent] of expected) {
+    const span = named(trace, name);
+    const above = parent === undefined ? undefined : reference(named(trace, parent));
+    assert.deepEqual([name, span.kind, span.service], [name, kind, service]);
+    assert.deepEqual(span.parent, above, `the parent of ${name} is ${parent}`);
+    assert.deepEqual(span.links, [], `${name} has one origin: no links`);
+  }
+}
+
+export function checkAttributes(trace: readonly SeenSpan[], { topic }: TracedRun): void {
+  const has = (name: string, expected: SeenSpan["attributes"]) => {
+    const { attributes } = named(trace, name);
+    const found = Object.keys(expected).map((key) => [key, attributes[key]]);
+    assert.deepEqual(Object.fromEntries(found), expected, name);
+  };
+  const messaging = {
+    "messaging.system": "streamhouse",
+    "messaging.destination.name": topic,
+    topic,
+  };
+  has(`send ${topic}`, { ...messaging, "messaging.operation.type": "send", value_len: 3 });
+  has("send_batch_to_agent", { "messaging.system": "streamhouse", record_count: 1 });
+  has("ProducerService.produce", { "rpc.system.name": "grpc", record_count: 1, batch_count: 1 });
+  has("flush", { batch_count: 1, record_count: 1 });
+  const { "server.address": address, "server.port": port } = named(
+    trace,
+    "send_batch_to_agent",
+  ).attributes;
+  assert.equal(address, "127.0.0.1");
+  assert.ok(Number(port) > 0, `server.port is ${port}`);
+}
+
+/** A batch of two traces belongs to neither: its spans are linked to both. */
+export function checkMixedBatch(batches: readonly SeenSpan[], sends: readonly SeenSpan[]): void {
+  const ofBoth = batches.filter((span) => span.attributes.record_count === 2);
+  assert.equal(ofBoth.length, 1, `batches: ${JSON.stringify(batches)}`);
+  assert.equal(ofBoth[0]?.parent, undefined);
+  assert.deepEqual(sorted(ofBoth[0]?.links ?? []), sorted(sends));
+  assert.equal(sends.length, 2);
+}
+
+/** Each record's `process` span is linked to the span that created the record, and is in the consumer's own trace. */
+export function checkProcessed(processed: readonly SeenSpan[], sends: readonly SeenSpan[]): void {
+  assert.equal(processed.length, 3);
+  assert.deepEqual(sorted(processed.flatMap(({ links }) => links)), sorted(sends));
+  for (const span of processed) {
+    assert.deepEqual([span.kind, span.service], ["consumer", services.consumer]);
+    assert.equal(span.attributes["messaging.operation.type"], "process");
+    assert.equal(span.attributes["messaging.consumer.group.name"], "readers");
+    assert.equal(span.links.length, 1);
+    assert.notEqual(span.traceId, span.links[0]?.traceId);
+  }
+  const offsets = processed.map(({ attributes }) => attributes.offset);
+  assert.deepEqual(offsets.sort(), [0, 1, 2]);
+}
+
+function sorted(spans: readonly { traceId: string; spanId: string }[]): readonly string[] {
+  return spans.map(({ traceId, spanId }) => `${traceId}/${spanId}`).sort();
+}
