@@ -10,6 +10,7 @@ import { systemClock } from "../core/clock.ts";
 import { createUlid, systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
 import { createHandler } from "../http/handler.ts";
+import type { ReadinessRule } from "../http/readiness.ts";
 import type { MetricsSource } from "../telemetry/metrics-source.ts";
 import { isRegistered } from "../telemetry/provider-link.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
@@ -33,6 +34,11 @@ export interface ServeOptions {
   readonly http?: string | false | undefined;
   /** The address that clients are told, when it is not the one listened on (`0.0.0.0`, or behind a mapping). */
   readonly advertise?: string | undefined;
+  /**
+   * When `/ready` says yes. Default `leases`: the agent leads a partition. `standby` for deployments: an agent that has nothing to lead
+   * yet is ready too; clients could not reach a first agent to create the first topic otherwise.
+   */
+  readonly readiness?: ReadinessRule | undefined;
   /** Asked for by `/metrics` requests as `Authorization: Bearer …`. Default: none. */
   readonly token?: string | undefined;
   /**
@@ -103,6 +109,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   const handler = createHandler({
     agent: { status: (): AgentStatus => statusOf(agent, stopping) },
     metrics: telemetry === false ? undefined : telemetry.metrics,
+    readiness: options.readiness,
     token: options.token,
   });
   const http = options.http === false ? undefined : await openHttp(handler, options.http, teardown);
