@@ -19,6 +19,17 @@ export interface AssignmentEvents {
   beforeRevoke(cursors: readonly Cursor[]): Promise<void>;
   /** Cursors came or went. */
   changed(): void;
+  /** The group gave this consumer another assignment, and it is in effect. */
+  rebalanced(change: AssignmentChange): void;
+}
+
+export interface AssignmentChange {
+  readonly assigned: number;
+  readonly revoked: number;
+  /** The membership had ended. */
+  readonly lost: boolean;
+  /** Since the change was learned of. */
+  readonly seconds: number;
 }
 
 export interface AssignmentComponents extends CallComponents {
@@ -29,12 +40,16 @@ export interface AssignmentComponents extends CallComponents {
 export class Assignment {
   /** Told when the application finished something, which a revocation may be waiting for. */
   readonly finished: Notifier = new Notifier();
+  /** Records that partitions handed out which are let go by now, by topic. For the audit. */
+  readonly handedOut: Map<string, number> = new Map();
   readonly #parts: AssignmentComponents;
   readonly #options: ResolvedConsumerOptions;
   readonly #events: AssignmentEvents;
   readonly #cursors = new Map<string, Cursor>();
   /** Rises when the membership ends: what was under way then must not go on. */
   #era = 0;
+  /** When an assignment that is not in effect yet was learned of, monotonic ms. */
+  #learnedAt: number | undefined;
   #lost: Promise<void> = Promise.resolve();
 
   constructor(
@@ -86,10 +101,13 @@ export class Assignment {
     await this.#lost;
     const wanted = new Map(partitions.map((it) => [partitionKey(it.topicId, it.partition), it]));
     const gone = [...this.#cursors.values()].filter((it) => !wanted.has(it.key));
+    const fresh = [...wanted].filter(([key]) => !this.#cursors.has(key)).map(([, it]) => it);
+    if (gone.length + fresh.length === 0) return false;
+    this.#learnedAt ??= this.#parts.clock.monotonic();
     if (gone.length > 0) await this.#revoke(gone);
     if (era !== this.#era) return false;
-    const fresh = [...wanted].filter(([key]) => !this.#cursors.has(key)).map(([, it]) => it);
     if (fresh.length > 0) await this.#begin(fresh, era, persistence);
+    if (era === this.#era) this.#tell(fresh.length, gone.length, false);
     return gone.length > 0;
   }
 
@@ -104,10 +122,22 @@ export class Assignment {
   /** The membership is over: another member may have these partitions already, so nothing is waited for or committed. */
   lose(): void {
     this.#era++;
-    this.#lost = Promise.all([this.#lost, this.#drop([...this.#cursors.values()], true)]).then(
-      () => {},
+    const gone = [...this.#cursors.values()];
+    this.#learnedAt = this.#parts.clock.monotonic();
+    this.#lost = Promise.all([this.#lost, this.#drop(gone, true)]).then(() =>
+      this.#tell(0, gone.length, true),
     );
     this.finished.notify();
+  }
+
+  /** By manual assignment there is no group that could rebalance. */
+  #tell(assigned: number, revoked: number, lost: boolean): void {
+    const learnedAt = this.#learnedAt;
+    this.#learnedAt = undefined;
+    if (learnedAt === undefined || this.#options.assign !== undefined) return;
+    if (assigned + revoked === 0) return;
+    const seconds = (this.#parts.clock.monotonic() - learnedAt) / 1_000;
+    this.#events.rebalanced({ assigned, revoked, lost, seconds });
   }
 
   /** The consumer closes: nothing is waited for any more, nothing new begins. */
@@ -137,6 +167,8 @@ export class Assignment {
     if (gone.length === 0) return;
     for (const cursor of gone) {
       cursor.revoke();
+      const { topic, handedOut } = cursor;
+      this.handedOut.set(topic, (this.handedOut.get(topic) ?? 0) + handedOut);
       cursor.cells.release();
       this.#cursors.delete(cursor.key);
     }

@@ -54,6 +54,12 @@ export class Cursor {
   /** Not fetched before this moment, after failures. */
   notBefore = 0;
   failures = 0;
+  /** Where it began to hand out after the last seek, how far it came from there, and what it had handed out before. */
+  #begin: number;
+  #furthest: number;
+  #before = 0;
+  /** The furthest offset that a commit may have: handed out, sought, or committed when it began. */
+  #reached: number;
 
   constructor(init: CursorInit) {
     this.topicId = init.topicId;
@@ -67,6 +73,9 @@ export class Cursor {
     this.committed = init.committed;
     // A start that was asked for below the committed offset is a seek back.
     this.commitFloor = Math.min(init.offset, Math.max(init.committed, 0));
+    this.#begin = init.offset;
+    this.#furthest = init.offset;
+    this.#reached = Math.max(init.offset, init.committed);
     this.failure = init.failure;
     this.placed = init.failure === undefined;
     this.cells = init.cells;
@@ -90,8 +99,28 @@ export class Cursor {
     return this.position > this.finished;
   }
 
+  /** Records handed out so far, each once until a seek. For the audit. */
+  get handedOut(): number {
+    return this.#before + Math.max(this.#furthest, this.position) - this.#begin;
+  }
+
+  /** Nothing beyond it can have been committed. For the audit. */
+  get reached(): number {
+    return Math.max(this.#reached, this.#furthest, this.position);
+  }
+
+  /** What was handed out from `offset` on will be handed out again. */
+  putBack(offset: number): void {
+    this.#furthest = Math.max(this.#furthest, this.position);
+    this.position = offset;
+  }
+
   /** Everything fetched is dropped; the next record given out is the one at `offset`, and a commit commits it. */
   seek(offset: number): void {
+    this.#before = this.handedOut;
+    this.#reached = Math.max(this.reached, offset);
+    this.#begin = offset;
+    this.#furthest = offset;
     this.generation++;
     this.fetchGeneration++;
     this.fetchOffset = offset;

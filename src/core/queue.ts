@@ -33,6 +33,11 @@ export class Queue<T> {
     return item;
   }
 
+  /** From the oldest on; nothing may be pushed or taken meanwhile. */
+  *[Symbol.iterator](): Generator<T, void, undefined> {
+    for (let i = this.#head; i < this.#items.length; i++) yield this.#items[i] as T;
+  }
+
   clear(): void {
     this.#items = [];
     this.#head = 0;

@@ -21,6 +21,8 @@ export interface Waiter {
   readonly deadlineAt: number;
   /** The caller took it back meanwhile. */
   readonly settled: boolean;
+  /** Its records that are in no batch and have not settled. */
+  readonly unplaced: number;
   /** It stands in a line, and flushes wait for it. Kept by the line. */
   waiting: boolean;
   /** Puts into batches what it can. */

@@ -42,6 +42,12 @@ export class WaitingLine {
     return this.#line.length === 0;
   }
 
+  /** Everybody who waits, for room or for a topic. */
+  *[Symbol.iterator](): Generator<Waiter, void, undefined> {
+    yield* this.#line;
+    for (const topic of this.#topics) yield* topic.waiters;
+  }
+
   /** Resolves when nobody waits. */
   whenEmpty(): Promise<void> {
     if (this.#length === 0) return Promise.resolve();
