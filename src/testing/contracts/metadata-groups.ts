@@ -243,7 +243,8 @@ export function groupContract(subject: () => MetadataSubject): void {
       const { memberEpoch } = await beat(metadata, group, "a", 0, topic.name);
       const offset = { topicId, partition: 0, offset: 4, metadata: "" };
       await metadata.commitOffsets(group, { memberId: "a", memberEpoch }, [offset]);
-      const { asOfMs, rows } = await metadata.lagSnapshot(group);
+      const { asOfMs, members, rows } = await metadata.lagSnapshot(group);
+      assert.deepEqual([...members], [[group, 1]]);
       assert.ok(asOfMs > 1_600_000_000_000);
       const row = { group, topicId, topic: topic.name };
       const committed = {
@@ -263,8 +264,53 @@ export function groupContract(subject: () => MetadataSubject): void {
       const all = (await metadata.lagSnapshot()).rows.filter((it) => it.group === group);
       assert.deepEqual(all, rows);
       await advance(SESSION_MS);
-      assert.deepEqual((await metadata.lagSnapshot(group)).rows, [committed]);
+      const dead = await metadata.lagSnapshot(group);
+      assert.deepEqual([dead.rows, dead.members.size], [[committed], 0]);
+      assert.equal((await metadata.lagSnapshot()).members.has(group), false);
       assert.deepEqual((await metadata.lagSnapshot(fresh("group"))).rows, []);
+    });
+
+    it("has the partitions that were asked for, once, with what the group committed there", async () => {
+      const { metadata } = subject();
+      const { topic, runId } = await heldTopic(metadata, 2);
+      const topicId = topic.id;
+      await metadata.commitFlush(flushOf(runId, 1, [{ topicId, baseOffset: 0, recordCount: 3 }]));
+      const group = fresh("group");
+      const offset = { topicId, partition: 0, offset: 1, metadata: "" };
+      await metadata.commitOffsets(group, NOBODY, [offset]);
+      const asked = [...partitionsOf(topic), { topicId, partition: 7 }];
+      const told = async (name: string) =>
+        (await metadata.lagSnapshot(name, asked)).rows.map((it) => [
+          ...[it.group, it.topic, it.partition, it.committedOffset, it.nextOffset],
+        ]);
+      assert.deepEqual(await told(group), [
+        [group, topic.name, 0, 1, 3],
+        [group, topic.name, 1, -1, 0],
+      ]);
+      assert.deepEqual(await told(""), [
+        ["", topic.name, 0, -1, 3],
+        ["", topic.name, 1, -1, 0],
+      ]);
+    });
+
+    it("tells every group and topic apart, also where names begin alike", async () => {
+      const { metadata } = subject();
+      const topics = [await topicOf(2), await topicOf(1)];
+      const group = fresh("group");
+      const groups = [group, `${group}/`, `${group}a`, `${group}\u{10ffff}`];
+      for (const name of groups) {
+        for (const { id: topicId } of topics) {
+          const offset = { topicId, partition: 0, offset: groups.indexOf(name), metadata: "" };
+          await metadata.commitOffsets(name, NOBODY, [offset]);
+        }
+      }
+      const { rows } = await metadata.lagSnapshot();
+      for (const [i, name] of groups.entries()) {
+        const own = rows.filter((it) => it.group === name);
+        assert.deepEqual(own.map((it) => it.topicId).sort(), topics.map((it) => it.id).sort());
+        assert.ok(own.every((it) => it.committedOffset === i && it.partition === 0));
+        assert.deepEqual((await metadata.lagSnapshot(name)).rows, own);
+      }
     });
   });
 }

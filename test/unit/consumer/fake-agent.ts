@@ -95,6 +95,16 @@ export class FakeAgent {
     this.#wake();
   }
 
+  /** Seconds since the batch that holds the offset was appended. */
+  ageAt(log: FakePartition, offset: number): number {
+    const holds = (records: Uint8Array) => {
+      const { baseOffset, lastOffsetDelta } = readBatchHeader(records);
+      return offset <= baseOffset + lastOffsetDelta;
+    };
+    const batch = log.batches.find((it) => holds(it.records));
+    return (this.#clock.now() - (batch?.appendTimeMs ?? 0)) / 1_000;
+  }
+
   /** Wakes waiting fetches, after a change that they must see. */
   #wake(): void {
     for (const waiter of [...this.#waiters]) waiter();

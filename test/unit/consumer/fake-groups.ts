@@ -124,14 +124,15 @@ export class FakeGroups {
       const committed = this.#committed.get(`${it.topicId}/${it.partition}`) ?? -1;
       const asked = positions.find((p) => p.topicId === it.topicId && p.partition === it.partition);
       const start = committed >= 0 ? committed : (asked?.offset ?? 0);
-      const lagRecords = Math.max(0, log.next - Math.max(start, log.logStart));
+      const from = Math.max(start, log.logStart);
+      const lagRecords = Math.max(0, log.next - from);
       return {
         ...it,
         committedOffset: committed,
         highWatermark: log.next,
         logStartOffset: log.logStart,
         lagRecords,
-        lagSeconds: lagRecords === 0 ? 0 : 7.5,
+        lagSeconds: lagRecords === 0 ? 0 : Math.max(0.001, this.#agent.ageAt(log, from)),
         lostRecords: 0,
         error: undefined,
       };

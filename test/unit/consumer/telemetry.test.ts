@@ -72,7 +72,8 @@ describe("the consumer's metrics", () => {
     assert.equal(shown[`streamhouse.current_offset{${ZERO}}`], 2);
     assert.equal(shown[`streamhouse.last_committed_offset{${ZERO}}`], 2);
     assert.equal(shown[`streamhouse.consumer.lag.records{${ZERO}}`], 3);
-    assert.equal(shown[`streamhouse.consumer.lag.seconds{${ZERO}}`], 7.5);
+    assert.equal(shown[`streamhouse.consumer.lag.seconds{${ZERO}}`], 6);
+    assert.equal(shown[`streamhouse.consumer.lead.records{${ZERO}}`], 2);
     agent.groups.plan = [["t", 1]];
     await clock.run(2_000);
     const gone = Object.keys(read()).filter((it) => it.includes("partition=0"));
@@ -105,11 +106,14 @@ describe("the consumer's metrics", () => {
     const consumer = open();
     await until(consumer.poll(1_000));
     await clock.run(6_000);
-    agent.fault("describeGroup", unavailable("down"), unavailable("down"));
+    const down = unavailable("down");
+    agent.fault("describeGroup", down, down, down, down);
     await agent.append("t", ["more"]);
     await clock.run(9_000);
-    assert.equal(read()["streamhouse.lag.refresh.errors{}"], 2);
+    assert.equal(read()["streamhouse.lag.refresh.errors{}"], 4);
     assert.equal(read()[`streamhouse.consumer.lag.records{${ZERO}}`], 2);
+    assert.equal(read()[`streamhouse.consumer.lag.seconds{${ZERO}}`], 15, "time goes on");
+    assert.equal(read()["streamhouse.lag.age.seconds{group_id=g}"], 10);
     assert.equal((await until(consumer.poll(0))).length, 1);
     await until(consumer.close());
   });
@@ -138,9 +142,9 @@ describe("lag()", () => {
     assert.deepEqual(await until(consumer.lag("t", 0)), { records: 2, seconds: 3 });
     await until(consumer.poll(1_000));
     await until(consumer.commit([{ topic: "t", partition: 0, offset: 5 }]));
-    assert.deepEqual(await until(consumer.lag("t", 0)), { records: 1, seconds: 7.5 });
+    assert.deepEqual(await until(consumer.lag("t", 0)), { records: 1, seconds: 3 });
     assert.deepEqual(await until(consumer.lags()), [
-      { topic: "t", partition: 0, records: 1, seconds: 7.5 },
+      { topic: "t", partition: 0, records: 1, seconds: 3 },
     ]);
     await until(consumer.close());
   });
