@@ -10,6 +10,11 @@ export {
   type PrometheusHandler,
   type PrometheusHandlerOptions,
 } from "./prometheus/handler.ts";
+export {
+  type PrometheusServer,
+  type PrometheusServerOptions,
+  servePrometheus,
+} from "./prometheus/listen.ts";
 export { type NegotiatedFormat, negotiateFormat } from "./prometheus/negotiation.ts";
 export {
   createPrometheusReader,
