@@ -105,7 +105,7 @@ const flush: Row = {
     graph({
       title: "Flushes, by outcome",
       description:
-        "All ok when all is well: anything else is a failed write that producers send again.",
+        "committed, when all is well. refused: fenced. failed: see the errors below. unknown: metadata did not answer. undone: after one that failed.",
       unit: units.OpsPerSecond,
       queries: [[samples("flushDuration", ["outcome"]), "{{outcome}}"]],
       runbook: "StreamHouseFlushFailing",

@@ -154,7 +154,7 @@ const trouble: Row = {
       queries: [
         [rate("leaseRenewals", ["status"], 'status!="ok"'), "renewal {{status}}"],
         [rate("fencedWrites", []), "fenced batches"],
-        [samples("flushDuration", ["outcome"], 'outcome!="ok"'), "flush {{outcome}}"],
+        [samples("flushDuration", ["outcome"], 'outcome!="committed"'), "flush {{outcome}}"],
       ],
       runbook: "StreamHouseFlushFailing",
     }),
