@@ -243,7 +243,6 @@ class EmbeddedAgent implements Agent {
     const error = draining("the agent has stopped");
     gate.close(error);
     waiting.close(error);
-    this.#stopObserving();
     const ended = Promise.all([
       ...this.#tickers.map((it) => it.stop()),
       flusher.stop(error),
@@ -255,6 +254,8 @@ class EmbeddedAgent implements Agent {
     // A store or a database that never answers must not keep a process from ending.
     if (!(await within(clock, STOP_MS, ended))) logger.error("a store did not answer at the stop");
     gate.stop();
+    // Until here a collection finds that nothing is held any more.
+    this.#stopObserving();
     this.telemetry.close();
   }
 }
