@@ -32,6 +32,7 @@ export type {
   OffsetReset,
   PartitionRef,
 } from "./consumer/options.ts";
+export type { Processable } from "./consumer/processing.ts";
 export {
   type ErrorCode,
   type ErrorKind,

@@ -5,7 +5,7 @@
  */
 import { isSpanContextValid, type Span, type SpanContext } from "@opentelemetry/api";
 import type { Clock } from "../core/clock.ts";
-import { invalid, StreamHouseError } from "../core/errors.ts";
+import { asStreamHouseError, invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { checkPartition, partitionKey, type Topic } from "../core/topic.ts";
 import { checkBatch } from "../format/batch-check.ts";
@@ -18,7 +18,9 @@ import {
   type ProduceRequest,
   type ProduceResponse,
 } from "../rpc/gen/streamhouse/v1/producer.ts";
-import { endSpan, startProduceServerSpan } from "../telemetry/spans.ts";
+import { fromErrorDetail, grpcStatusName, grpcStatusOf } from "../rpc/status.ts";
+import { endCall, startProduceServerSpan } from "../telemetry/rpc-spans.ts";
+import { addFailureEvent } from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { AppendGate, CheckedBatch } from "./append-gate.ts";
 import { claimedRecords } from "./batch-walk.ts";
@@ -63,14 +65,18 @@ export class ProduceService {
     const receivedAt = this.#clock.monotonic();
     const span = startSpan(this.#telemetry, request, call);
     const traced = { call, receivedAt, spanContext: validContext(span) };
-    let failure: unknown;
     try {
-      return await this.#produce(request, traced);
+      const response = await this.#produce(request, traced);
+      tellRefusals(span, request, response.results);
+      endCall(span, "server", "OK");
+      return response;
     } catch (error) {
-      failure = error;
+      const failure = asStreamHouseError(error, "ProducerService.produce");
+      if (failure.kind === "fenced" || failure.outcome === "unknown") {
+        addFailureEvent(span, "refused", failure);
+      }
+      endCall(span, "server", grpcStatusName(grpcStatusOf(failure)), failure);
       throw error;
-    } finally {
-      endSpan(span, failure);
     }
   }
 
@@ -190,6 +196,25 @@ function startSpan(
   }
   const batches = request.batches.length;
   return startProduceServerSpan(telemetry, call, { recordCount, batches, bytes });
+}
+
+/** Events of one span: a request of hundreds of batches must not make a span of hundreds of events. */
+const eventsMax = 16;
+
+/** Batches that were not taken, in a request that was. */
+function tellRefusals(
+  span: Span | undefined,
+  request: ProduceRequest,
+  results: readonly BatchResult[],
+): void {
+  if (!span?.isRecording()) return;
+  let refused = 0;
+  results.forEach(({ error }, i) => {
+    if (error === undefined || ++refused > eventsMax) return;
+    const { topic = "", partition = -1 } = request.batches[i] ?? {};
+    addFailureEvent(span, "refused", fromErrorDetail(error), { topic, partition });
+  });
+  if (refused > 0) span.setAttribute("failed_batches", refused);
 }
 
 /** Without an SDK a span's context is all zeros, or the caller's. */

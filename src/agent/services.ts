@@ -10,7 +10,9 @@ import type {
   InitProducerRequest,
   InitProducerResponse,
 } from "../rpc/gen/streamhouse/v1/producer.ts";
-import { endSpan, startServerSpan } from "../telemetry/spans.ts";
+import { unaryMethods } from "../rpc/methods.ts";
+import { grpcStatusName, grpcStatusOf } from "../rpc/status.ts";
+import { endCall, startServerSpan } from "../telemetry/rpc-spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Admin } from "./admin.ts";
 import type { Fetcher } from "./fetcher.ts";
@@ -37,7 +39,7 @@ export interface ServicesComponents {
 export function createServices(components: ServicesComponents): AgentApi {
   const { admin, fetcher, groups, lag, metadata, offsets, produce } = components;
   const serve =
-    <Q, A>(name: string, work: (request: Q, call: CallContext) => Promise<A>) =>
+    <Q, A>(name: keyof AgentApi, work: (request: Q, call: CallContext) => Promise<A>) =>
     (request: Q, call: CallContext): Promise<A> =>
       serveCall(components, name, call, () => work(request, call));
 
@@ -45,26 +47,26 @@ export function createServices(components: ServicesComponents): AgentApi {
     // The produce service has its own span, with what the batches are.
     produce: (request, call) =>
       guard(components, "ProducerService.produce", () => produce.produce(request, call)),
-    initProducer: serve("ProducerService.init_producer", (request: InitProducerRequest) =>
+    initProducer: serve("initProducer", (request: InitProducerRequest) =>
       initProducer(metadata, request),
     ),
-    fetch: serve("ConsumerService.fetch", (request, call) => fetcher.fetch(request, call)),
-    listOffsets: serve("ConsumerService.list_offsets", (request) => listOffsets(request, offsets)),
-    heartbeat: serve("GroupService.heartbeat", (request) => groups.heartbeat(request)),
-    leave: serve("GroupService.leave", (request) => groups.leave(request)),
-    commitOffsets: serve("GroupService.commit_offsets", (it) => groups.commitOffsets(it)),
-    fetchOffsets: serve("GroupService.fetch_offsets", (it) => groups.fetchOffsets(it)),
-    listGroups: serve("GroupService.list_groups", () => groups.list()),
-    describeGroup: serve("GroupService.describe_group", async (request) => {
+    fetch: serve("fetch", (request, call) => fetcher.fetch(request, call)),
+    listOffsets: serve("listOffsets", (request) => listOffsets(request, offsets)),
+    heartbeat: serve("heartbeat", (request) => groups.heartbeat(request)),
+    leave: serve("leave", (request) => groups.leave(request)),
+    commitOffsets: serve("commitOffsets", (it) => groups.commitOffsets(it)),
+    fetchOffsets: serve("fetchOffsets", (it) => groups.fetchOffsets(it)),
+    listGroups: serve("listGroups", () => groups.list()),
+    describeGroup: serve("describeGroup", async (request) => {
       checkDescribe(request);
       return lag.describe(request);
     }),
-    createTopic: serve("AdminService.create_topic", (request) => admin.createTopic(request)),
-    deleteTopic: serve("AdminService.delete_topic", (request) => admin.deleteTopic(request)),
-    listTopics: serve("AdminService.list_topics", () => admin.listTopics()),
-    describeTopic: serve("AdminService.describe_topic", (it) => admin.describeTopic(it)),
-    alterTopic: serve("AdminService.alter_topic", (request) => admin.alterTopic(request)),
-    describeCluster: serve("AdminService.describe_cluster", () => admin.describeCluster()),
+    createTopic: serve("createTopic", (request) => admin.createTopic(request)),
+    deleteTopic: serve("deleteTopic", (request) => admin.deleteTopic(request)),
+    listTopics: serve("listTopics", () => admin.listTopics()),
+    describeTopic: serve("describeTopic", (it) => admin.describeTopic(it)),
+    alterTopic: serve("alterTopic", (request) => admin.alterTopic(request)),
+    describeCluster: serve("describeCluster", () => admin.describeCluster()),
   };
 }
 
@@ -91,20 +93,22 @@ async function initProducer(
 
 async function serveCall<A>(
   components: ServicesComponents,
-  name: string,
+  name: keyof AgentApi,
   call: CallContext,
   work: () => Promise<A>,
 ): Promise<A> {
+  const method = unaryMethods[name].path.slice(1);
   // A long poll of a client without a trace would only fill the backend with roots.
-  const span = call.traceparent ? startServerSpan(components.telemetry, name, call) : undefined;
-  let failure: unknown;
+  const span = call.traceparent ? startServerSpan(components.telemetry, method, call) : undefined;
+  if (span === undefined) return guard(components, method, work);
   try {
-    return await guard(components, name, work);
-  } catch (error) {
-    failure = error;
+    const answer = await guard(components, method, work);
+    endCall(span, "server", "OK");
+    return answer;
+  } catch (thrown) {
+    const error = asStreamHouseError(thrown, method);
+    endCall(span, "server", grpcStatusName(grpcStatusOf(error)), error);
     throw error;
-  } finally {
-    endSpan(span, failure);
   }
 }
 

@@ -9,6 +9,9 @@ import { backoffMs } from "../core/retry.ts";
 import { checkTopicName, type Topic } from "../core/topic.ts";
 import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
+import { catalogue } from "../telemetry/catalogue.ts";
+import type { MetricRegistry } from "../telemetry/cells.ts";
+import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
 import type {
   Admin,
   AdminCallOptions,
@@ -22,12 +25,15 @@ import type {
   TopicChanges,
   TopicDescription,
 } from "./admin-api.ts";
+import { CallTracer } from "./call-tracer.ts";
 import type { Cluster } from "./cluster.ts";
 import { topicOf } from "./topic-message.ts";
 
 export interface AdminComponents {
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** For the calls' spans and their retries. Closed by whoever made it. Default: none. */
+  readonly telemetry?: Telemetry | undefined;
 }
 
 export interface AdminOptions {
@@ -51,12 +57,17 @@ type Retry = "always" | "if-not-applied";
 
 class ClusterAdmin implements Admin {
   readonly #cluster: Cluster;
+  readonly #tracer: CallTracer;
+  readonly #metrics: MetricRegistry;
   readonly #clock: Clock;
   readonly #random: RandomBytes;
   readonly #timeoutMs: number;
 
   constructor(cluster: Cluster, components: AdminComponents, timeoutMs: number) {
     this.#cluster = cluster;
+    const telemetry = components.telemetry ?? createTelemetry(false, { name: "admin" });
+    this.#tracer = new CallTracer(telemetry);
+    this.#metrics = telemetry.metrics;
     this.#clock = components.clock;
     this.#random = components.random;
     this.#timeoutMs = timeoutMs;
@@ -203,7 +214,7 @@ class ClusterAdmin implements Admin {
       const left = Math.max(1, Math.ceil(deadline - this.#clock.monotonic()));
       try {
         const agent = await this.#cluster.any(signal);
-        return await ask(agent.api, { timeoutMs: left, signal });
+        return await ask(this.#tracer.api(agent), { timeoutMs: left, signal });
       } catch (thrown) {
         const error = asStreamHouseError(thrown, "the admin call");
         // About no partition: the agent that `any()` answered.
@@ -211,6 +222,7 @@ class ClusterAdmin implements Admin {
         const again = error.retriable && (retry === "always" || error.outcome === "none");
         const pause = Math.max(backoffMs(BACKOFF, attempt, this.#random), error.retryAfterMs ?? 0);
         if (!again || this.#clock.monotonic() + pause >= deadline) throw error;
+        this.#metrics.counter(catalogue.retries, { "error.type": error.code }).add(1);
         await sleep(this.#clock, pause, signal).catch((reason: unknown) => {
           throw abortedWhileWaiting(error, reason);
         });

@@ -14,7 +14,9 @@ import {
 import type { FetchRequest } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import { type RpcMethod, unaryMethods } from "../rpc/methods.ts";
 import { grpcStatus } from "../rpc/status.ts";
+import type { MetricRegistry } from "../telemetry/cells.ts";
 import { agentMethods } from "./agent-methods.ts";
+import { CallMeter } from "./call-meter.ts";
 import { aborted, asBuffer, errorOfCall } from "./grpc-call.ts";
 import { GrpcProduceChannel } from "./grpc-produce-channel.ts";
 import type { AgentConnection, ProduceChannel } from "./transport.ts";
@@ -22,6 +24,12 @@ import type { AgentConnection, ProduceChannel } from "./transport.ts";
 export interface GrpcConnectionOptions extends KeepaliveOptions {
   readonly defaultTimeoutMs?: number | undefined;
   readonly security?: ChannelSecurity | undefined;
+}
+
+export interface GrpcConnectionComponents {
+  readonly clock: Clock;
+  /** Where calls are measured. */
+  readonly metrics: MetricRegistry;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -36,6 +44,7 @@ export class GrpcConnection implements AgentConnection {
   readonly address: string;
   readonly api: AgentApi;
   readonly #clock: Clock;
+  readonly #meter: CallMeter;
   readonly #options: GrpcConnectionOptions;
   readonly #onClose: () => void;
   readonly #channels = new Set<GrpcProduceChannel>();
@@ -47,12 +56,13 @@ export class GrpcConnection implements AgentConnection {
 
   constructor(
     address: string,
-    clock: Clock,
+    components: GrpcConnectionComponents,
     options: GrpcConnectionOptions,
     onClose: () => void = () => {},
   ) {
     this.address = address;
-    this.#clock = clock;
+    this.#clock = components.clock;
+    this.#meter = new CallMeter(components.metrics, components.clock, address);
     this.#options = options;
     this.#onClose = onClose;
     this.api = this.#makeApi();
@@ -64,6 +74,7 @@ export class GrpcConnection implements AgentConnection {
       {
         client: () => this.#connect(),
         clock: this.#clock,
+        meter: this.#meter,
         failed: (error) => this.#noteFailure(error),
         gone: () => this.#channels.delete(channel),
       },
@@ -116,6 +127,7 @@ export class GrpcConnection implements AgentConnection {
     const fallbackMs = (this.#options.defaultTimeoutMs ?? DEFAULT_TIMEOUT_MS) + extraMs;
     const deadline = Date.now() + (call.timeoutMs ?? fallbackMs);
     return new Promise((resolve, reject) => {
+      const measure = this.#meter.begin(method.path);
       const rpc = this.#connect().makeUnaryRequest(
         method.path,
         (message: unknown) => asBuffer(method.encodeRequest(message)),
@@ -124,6 +136,7 @@ export class GrpcConnection implements AgentConnection {
         traceMetadata(call),
         { deadline },
         (error, value) => {
+          measure(error?.code ?? grpcStatus.OK);
           this.#calls.delete(rpc);
           signal?.removeEventListener("abort", onAbort);
           if (error === null) {

@@ -3,7 +3,7 @@
  * the pipe stays full and nothing piles up below), each has its own time limit, and answers find their frames by correlation
  * id. What is known of a frame decides the outcome of its failure: one that was never handed over is certainly not applied.
  */
-import type { Client, ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
+import type { Client, ClientDuplexStream, ServiceError, StatusObject } from "@grpc/grpc-js";
 import type { Clock, Timer } from "../core/clock.ts";
 import {
   asStreamHouseError,
@@ -23,6 +23,7 @@ import type {
 } from "../rpc/gen/streamhouse/v1/producer.ts";
 import { produceStreamMethod } from "../rpc/methods.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
+import type { CallMeter } from "./call-meter.ts";
 import { aborted, errorOfCall, selfCopyingMessage } from "./grpc-call.ts";
 import type { ProduceChannel } from "./transport.ts";
 
@@ -30,6 +31,7 @@ export interface GrpcProduceChannelComponents {
   /** @throws StreamHouseError `CLOSED` */
   client(): Client;
   readonly clock: Clock;
+  readonly meter: CallMeter;
   /** The stream failed. */
   failed(error: StreamHouseError): void;
   /** The channel is of no use any more. */
@@ -208,6 +210,7 @@ export class GrpcProduceChannel implements ProduceChannel {
 
   #open(): ClientDuplexStream<GatherWriter, ProduceStreamResponse> | undefined {
     let stream: ClientDuplexStream<GatherWriter, ProduceStreamResponse>;
+    const measure = this.#components.meter.begin(produceStreamMethod.path);
     try {
       stream = this.#components
         .client()
@@ -221,6 +224,8 @@ export class GrpcProduceChannel implements ProduceChannel {
       return undefined;
     }
     this.#stream = stream;
+    // The whole stream is one call; it has a status however it ends.
+    stream.on("status", ({ code }: StatusObject) => measure(code));
     stream.on("data", (answer: ProduceStreamResponse) => this.#answered(answer));
     stream.on("error", (error: ServiceError) => {
       // Answers that came before the status may still lie in the stream's buffer; reading emits them.

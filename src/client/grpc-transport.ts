@@ -2,11 +2,14 @@
 import type { Clock } from "../core/clock.ts";
 import { closed, invalid } from "../core/errors.ts";
 import type { ChannelSecurity, KeepaliveOptions } from "../rpc/channel.ts";
+import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
 import type { AgentConnection, Transport } from "./transport.ts";
 
 export interface GrpcTransportComponents {
   readonly clock: Clock;
+  /** Where calls are measured; closed with the transport. Default: nowhere. */
+  readonly telemetry?: Telemetry | undefined;
 }
 
 export interface GrpcTransportOptions extends KeepaliveOptions {
@@ -48,12 +51,14 @@ class GrpcTransport implements Transport {
   readonly bootstrap: readonly string[];
   readonly #components: GrpcTransportComponents;
   readonly #options: GrpcTransportOptions;
+  readonly #telemetry: Telemetry;
   readonly #connections = new Map<string, GrpcConnection>();
   #closed = false;
 
   constructor(components: GrpcTransportComponents, options: GrpcTransportOptions) {
     this.bootstrap = [...new Set(options.addresses)];
     this.#components = components;
+    this.#telemetry = components.telemetry ?? createTelemetry(false, { name: "client" });
     this.#options = options;
   }
 
@@ -61,7 +66,9 @@ class GrpcTransport implements Transport {
     if (this.#closed) throw closed("this transport");
     let connection = this.#connections.get(address);
     if (connection === undefined) {
-      connection = new GrpcConnection(address, this.#components.clock, this.#options, () => {
+      const { clock } = this.#components;
+      const components = { clock, metrics: this.#telemetry.metrics };
+      connection = new GrpcConnection(address, components, this.#options, () => {
         this.#connections.delete(address);
       });
       this.#connections.set(address, connection);
@@ -72,5 +79,6 @@ class GrpcTransport implements Transport {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#connections.values()].map((it) => it.close()));
+    this.#telemetry.close();
   }
 }

@@ -2,13 +2,13 @@
  * Calls to any agent, with a deadline each, tried again with jittered pauses while that can help. Used by every room of the
  * wing but the fetch loop, which asks particular agents.
  */
+import type { CallTracer } from "../client/call-tracer.ts";
 import type { Cluster } from "../client/cluster.ts";
-import type { AgentConnection } from "../client/transport.ts";
 import { type Clock, sleep } from "../core/clock.ts";
 import { asStreamHouseError, StreamHouseError } from "../core/errors.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import { backoffMs } from "../core/retry.ts";
-import type { CallContext } from "../rpc/agent-api.ts";
+import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
 
 export interface CallComponents {
   readonly cluster: Cluster;
@@ -16,6 +16,8 @@ export interface CallComponents {
   readonly random: RandomBytes;
   /** Deadline of each call, ms. */
   readonly requestTimeoutMs: number;
+  /** For questions that the application waits for: their client spans. */
+  readonly tracer?: CallTracer | undefined;
   /** A request is about to be sent again because of this. Only counts. */
   readonly onRetry: (error: StreamHouseError) => void;
 }
@@ -35,16 +37,18 @@ export interface Persistence {
  */
 export function askAny<T>(
   parts: CallComponents,
-  ask: (connection: AgentConnection, call: CallContext) => Promise<T>,
+  ask: (agent: { readonly api: AgentApi }, call: CallContext) => Promise<T>,
   persistence: Persistence = {},
 ): Promise<T> {
-  const { cluster, requestTimeoutMs } = parts;
+  const { cluster, requestTimeoutMs, tracer } = parts;
   const { signal } = persistence;
   return persist(
     parts,
     async () => {
       try {
-        return await ask(await cluster.any(signal), { signal, timeoutMs: requestTimeoutMs });
+        const connection = await cluster.any(signal);
+        const api = tracer?.api(connection) ?? connection.api;
+        return await ask({ api }, { signal, timeoutMs: requestTimeoutMs });
       } catch (error) {
         // About the agent that `any()` answered: the next question goes elsewhere.
         cluster.note("", -1, error);

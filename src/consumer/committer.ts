@@ -6,15 +6,18 @@
 import type { Timer } from "../core/clock.ts";
 import { asStreamHouseError, invalid, type StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { addSpanEvent, endSpan, startSettleSpan } from "../telemetry/spans.ts";
+import { startSettleSpan } from "../telemetry/record-spans.ts";
+import { addFailureEvent, addSpanEvent, endSpan, withSpan } from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { askAny, type CallComponents, isFenced, type Persistence } from "./calls.ts";
 import { type Cursor, takenAway } from "./cursor.ts";
 import type { Identity } from "./group-session.ts";
+import type { ConsumerInstruments } from "./instruments.ts";
 
 export interface CommitterComponents extends CallComponents {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
+  readonly instruments: Pick<ConsumerInstruments, "committed">;
   readonly group: string | undefined;
   /** Undefined without membership. */
   readonly identity: () => Identity | undefined;
@@ -131,13 +134,27 @@ export class Committer {
       offset,
       metadata: "",
     }));
-    const span = startSettleSpan(telemetry, group, { partition_count: offsets.length });
+    const began = this.#parts.clock.monotonic();
+    const cursors = points.map(({ cursor }) => cursor);
+    const span = startSettleSpan(telemetry, group, cursors);
+    const topic = cursors.every((it) => it.topic === cursors[0]?.topic)
+      ? cursors[0]?.topic
+      : undefined;
+    const ended = (error?: StreamHouseError) => {
+      endSpan(span, error);
+      const seconds = (this.#parts.clock.monotonic() - began) / 1_000;
+      this.#parts.instruments.committed({ seconds, topic, span: span?.spanContext(), error });
+    };
+    let attempt = 1;
+    const epoch = () => identity()?.memberEpoch ?? -1;
     const onRetry = (error: StreamHouseError) => {
       this.#parts.onRetry(error);
-      addSpanEvent(span, "retry", { "error.type": error.code });
+      const where = { attempt: attempt++, epoch: epoch() };
+      addFailureEvent(span, "failed_attempt", error, where);
+      addSpanEvent(span, "retry", { "error.type": error.code, ...where });
     };
-    try {
-      await askAny(
+    const store = () =>
+      askAny(
         { ...this.#parts, onRetry },
         ({ api }, call) => {
           const { memberId, memberEpoch } = identity() ?? { memberId: "", memberEpoch: 0 };
@@ -145,16 +162,18 @@ export class Committer {
         },
         { signal: this.#parts.limit, ...persistence },
       );
+    try {
+      await withSpan(span, store);
     } catch (thrown) {
       const error = asStreamHouseError(thrown, "a commit");
-      if (isFenced(error)) {
-        addSpanEvent(span, "fenced");
-        onFenced();
+      if (isFenced(error) || error.outcome === "unknown") {
+        addFailureEvent(span, "failed", error, { attempt, epoch: epoch() });
       }
-      endSpan(span, error);
+      if (isFenced(error)) onFenced();
+      ended(error);
       throw error;
     }
-    endSpan(span);
+    ended();
     for (const { cursor, offset, generation } of points) {
       cursor.committed = offset;
       // A seek during the request has lowered the floor for good reason.
@@ -167,4 +186,20 @@ export class Committer {
     const { message } = asStreamHouseError(thrown, "an auto-commit");
     this.#parts.logger.warn("an auto-commit failed; the next one includes it", { error: message });
   }
+}
+
+/** What auto-commit commits. */
+export function finishedOf(cursors: readonly Cursor[]): readonly CommitPoint[] {
+  return cursors.map((cursor) => ({ cursor, offset: cursor.finished }));
+}
+
+/** @throws StreamHouseError `INVALID_ARGUMENT` for an offset that the application was not given yet */
+export function checkRead(cursor: Cursor, offset: number): void {
+  if (Number.isSafeInteger(offset) && offset >= 0 && offset <= cursor.position) return;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `commit of offset ${offset} in ${cursor.name}: records up to ${cursor.position} were handed out; ` +
+      "commit that or less",
+    { field: "offset" },
+  );
 }

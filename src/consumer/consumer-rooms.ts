@@ -2,31 +2,35 @@
  * The rooms of one consumer, joined: session, assignment, fetch loop, reader, committer, lag. Started by the first read, ended once by
  * `close`. It decides nothing that one of its rooms could decide. Only the consumer holds it.
  */
+import { CallTracer } from "../client/call-tracer.ts";
 import type { ClientContext } from "../client/client-context.ts";
-import { asStreamHouseError, closed, invalid, type StreamHouseError } from "../core/errors.ts";
+import { asStreamHouseError, closed, type StreamHouseError } from "../core/errors.ts";
 import { createUuid } from "../core/ids.ts";
 import type { ConsumerRecord } from "../core/record.ts";
 import { checkPartition, partitionKey } from "../core/topic.ts";
-import { endSpan, startReceiveSpan } from "../telemetry/spans.ts";
+import { detached } from "../telemetry/spans.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
 import { Assignment } from "./assignment.ts";
 import { type CallComponents, type Persistence, persist } from "./calls.ts";
-import { type CommitPoint, Committer } from "./committer.ts";
+import { type CommitPoint, Committer, checkRead, finishedOf } from "./committer.ts";
 import { type ConsumedBatch, takeBatch } from "./consumed-batch.ts";
 import { type Cursor, takenAway } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
+import { DeliveryMeter } from "./delivery-meter.ts";
 import { FetchLoop } from "./fetch-loop.ts";
 import { FetchedQueue } from "./fetched.ts";
 import { GroupSession } from "./group-session.ts";
 import { ConsumerInstruments } from "./instruments.ts";
 import { type Lag, LagMonitor } from "./lag.ts";
 import { AssignmentListeners } from "./listeners.ts";
+import { observeConsumer } from "./observation.ts";
 import { type Beginning, committedOffsets, listOffsets } from "./offsets.ts";
 import type { PartitionRef, ResolvedConsumerOptions } from "./options.ts";
-import { processRecord } from "./processing.ts";
+import { type Processable, process } from "./processing.ts";
 import { ReadIterator } from "./read-iterator.ts";
 import { Reader } from "./reader.ts";
 import { Readiness } from "./readiness.ts";
+import { Receiving } from "./receiving.ts";
 import { Refusals } from "./refusals.ts";
 
 export class ConsumerRooms {
@@ -36,13 +40,16 @@ export class ConsumerRooms {
   readonly listeners: AssignmentListeners;
   readonly #context: ClientContext;
   readonly #options: ResolvedConsumerOptions;
+  /** For what goes on in the background, and for what the application asks for. */
   readonly #calls: CallComponents;
+  readonly #asked: CallComponents;
   readonly #telemetry: Telemetry;
   readonly #instruments: ConsumerInstruments;
   readonly #queue = new FetchedQueue();
   readonly #session: GroupSession | undefined;
   readonly #loop: FetchLoop;
   readonly #reader: Reader;
+  readonly #receiving: Receiving;
   readonly #committer: Committer;
   readonly #lag: LagMonitor;
   readonly #readiness: Readiness;
@@ -62,11 +69,14 @@ export class ConsumerRooms {
     this.memberId = createUuid(random);
     this.#telemetry = createTelemetry(context.telemetry, { name: "consumer" });
     const telemetry = this.#telemetry;
-    const instruments = new ConsumerInstruments(telemetry.metrics, group);
+    const instruments = new ConsumerInstruments(telemetry, group);
     this.#instruments = instruments;
     const onRetry = (error: StreamHouseError) => instruments.retry(error.code);
     this.#calls = { cluster, clock, random, requestTimeoutMs, onRetry };
     const calls = this.#calls;
+    this.#asked = { ...calls, tracer: new CallTracer(telemetry) };
+    const topic = options.topics.length === 1 ? options.topics[0] : undefined;
+    this.#receiving = new Receiving({ telemetry, instruments, clock, group, topic });
     const queue = this.#queue;
     const fail = (error: unknown) => this.#reader.fail(error);
     this.listeners = new AssignmentListeners(fail);
@@ -74,6 +84,10 @@ export class ConsumerRooms {
     this.assignment = new Assignment({ ...calls, instruments, listeners }, options, {
       beforeRevoke: (cursors) => this.#commitLast(cursors, options.sessionTimeoutMs),
       changed: () => this.#changed(),
+      rebalanced: ({ seconds, ...change }) => {
+        instruments.rebalanced(seconds);
+        this.#receiving.rebalanced({ ...change, epoch: this.#session?.identity.memberEpoch });
+      },
     });
     const { assignment } = this;
     const cursors = () => this.assignment.cursors;
@@ -93,14 +107,23 @@ export class ConsumerRooms {
       fail,
     });
     const shared = { ...calls, logger, identity, onFenced };
-    this.#loop = new FetchLoop({ ...shared, queue, cursors, refusals }, options);
+    this.#loop = new FetchLoop({ ...shared, queue, instruments, cursors, refusals }, options);
     const onTaken = () => this.#loop.wake();
     const onFinished = () => assignment.finished.notify();
-    this.#reader = new Reader({ queue, clock, cursors, onTaken, onFinished }, options);
-    this.#committer = new Committer({ ...shared, telemetry, group, limit: this.#limit.signal });
+    const meter = new DeliveryMeter(clock, telemetry);
+    this.#reader = new Reader({ queue, clock, meter, cursors, onTaken, onFinished }, options);
+    const asked = { ...shared, tracer: this.#asked.tracer, limit: this.#limit.signal };
+    this.#committer = new Committer({ ...asked, telemetry, instruments, group });
     this.#lag = new LagMonitor({ ...calls, metrics: telemetry.metrics, group, cursors });
-    this.#readiness = new Readiness({ clock, listeners, start: () => this.#start(), fail });
-    this.#forgetCollect = telemetry.metrics.onCollect(() => this.#collect());
+    this.#readiness = new Readiness({
+      clock,
+      listeners,
+      start: () => detached(() => this.#start()),
+      fail,
+    });
+    const { metrics } = telemetry;
+    const count = () => this.#collect();
+    this.#forgetCollect = observeConsumer({ metrics, group, assignment, count });
   }
 
   #createSession(group: string): GroupSession {
@@ -132,30 +155,21 @@ export class ConsumerRooms {
     signal: AbortSignal | undefined,
     give: (delivery: Delivery) => T,
   ): ReadIterator<T> {
-    const start = { what, reader: this.#reader, give, signal };
+    const receive = (wait: () => Promise<Delivery | undefined>) => this.#receiving.next(wait);
+    const start = { what, reader: this.#reader, give, receive, signal };
     return new ReadIterator({ ...start, ready: (ended) => this.#ready(ended) });
   }
 
   async poll(timeoutMs: number, signal: AbortSignal | undefined): Promise<ConsumerRecord[]> {
-    const { clock } = this.#context;
-    const { group, topics, maxPollRecords } = this.#options;
-    const began = clock.monotonic();
     const release = this.#reader.begin("poll()");
-    const topic = topics.length === 1 ? topics[0] : undefined;
-    const span = startReceiveSpan(this.#telemetry, { timeoutMs, group, topic });
     try {
-      const until = began + timeoutMs;
-      const ready = await this.#readiness.by(until, signal);
-      const records = ready ? await this.#reader.collect(maxPollRecords, until, signal) : [];
-      span?.setAttribute("record_count", records.length);
-      endSpan(span);
-      return records;
-    } catch (error) {
-      endSpan(span, error);
-      throw error;
+      return await this.#receiving.poll(timeoutMs, async (until, from) => {
+        const ready = await this.#readiness.by(until, signal);
+        if (!ready) return [];
+        return this.#reader.collect(this.#options.maxPollRecords, until, from, signal);
+      });
     } finally {
       release();
-      this.#instruments.pollDuration.record((clock.monotonic() - began) / 1_000);
     }
   }
 
@@ -190,8 +204,8 @@ export class ConsumerRooms {
     this.assignment.finished.notify();
   }
 
-  process<T>(record: ConsumerRecord, fn: (record: ConsumerRecord) => T | Promise<T>): Promise<T> {
-    return processRecord(this.#telemetry, this.group, record, fn);
+  process<W extends Processable, T>(work: W, fn: (work: W) => T | Promise<T>): Promise<T> {
+    return process(this.#receiving.parts, work, fn);
   }
 
   async committed(topic: string, partition: number): Promise<number | undefined> {
@@ -199,7 +213,7 @@ export class ConsumerRooms {
     const found = await this.#context.cluster.topic(topic);
     checkPartition(found, partition);
     const asked = { topicId: found.id, partition };
-    const offsets = await committedOffsets(this.#calls, this.group, [asked], this.#patience());
+    const offsets = await committedOffsets(this.#asked, this.group, [asked], this.#patience());
     return offsets.get(partitionKey(found.id, partition));
   }
 
@@ -212,7 +226,7 @@ export class ConsumerRooms {
     await this.#ready();
     const cursors = this.#chosen(partitions);
     if (cursors.length === 0) return;
-    const offsets = await listOffsets(this.#calls, cursors, time, this.#patience());
+    const offsets = await listOffsets(this.#asked, cursors, time, this.#patience());
     const targets = cursors.map((it) => [it, offsets.get(it.key) ?? it.position] as const);
     this.seek(targets.filter(([cursor]) => !cursor.revoked));
   }
@@ -253,9 +267,8 @@ export class ConsumerRooms {
   }
 
   async #close(): Promise<void> {
-    const { clock } = this.#context;
     const { closeTimeoutMs } = this.#options;
-    const timer = clock.schedule(closeTimeoutMs, () => this.#limit.abort());
+    const timer = this.#context.clock.schedule(closeTimeoutMs, () => this.#limit.abort());
     const last = { signal: this.#limit.signal, patienceMs: closeTimeoutMs };
     this.#ending.abort();
     this.#reader.close();
@@ -268,6 +281,7 @@ export class ConsumerRooms {
     timer.cancel();
     this.#reader.count();
     this.#forgetCollect();
+    this.#instruments.setBuffered(0, 0);
     for (const cursor of this.assignment.cursors) cursor.cells.release();
     this.#queue.clear();
     this.#telemetry.close();
@@ -329,21 +343,8 @@ export class ConsumerRooms {
 
   #collect(): void {
     this.#reader.count();
-    for (const cursor of this.assignment.cursors) cursor.cells.currentOffset.set(cursor.position);
+    const { records, bytes } = this.#reader.buffered;
+    this.#instruments.setBuffered(this.#queue.records + records, this.#queue.bytes + bytes);
     this.#lag.observe();
   }
-}
-
-function finishedOf(cursors: readonly Cursor[]): readonly CommitPoint[] {
-  return cursors.map((cursor) => ({ cursor, offset: cursor.finished }));
-}
-
-function checkRead(cursor: Cursor, offset: number): void {
-  if (Number.isSafeInteger(offset) && offset >= 0 && offset <= cursor.position) return;
-  throw invalid(
-    "INVALID_ARGUMENT",
-    `commit of offset ${offset} in ${cursor.name}: records up to ${cursor.position} were handed out; ` +
-      "commit that or less",
-    { field: "offset" },
-  );
 }

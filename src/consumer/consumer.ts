@@ -10,6 +10,7 @@ import { ConsumerRooms } from "./consumer-rooms.ts";
 import type { AssignedListener, RevokedListener } from "./listeners.ts";
 import { EARLIEST, LATEST } from "./offsets.ts";
 import { type ConsumerOptions, type PartitionRef, resolveConsumerOptions } from "./options.ts";
+import type { Processable } from "./processing.ts";
 
 /** Ends a wait or an iteration early: it rejects with `ABORTED`. */
 export interface ReadOptions {
@@ -61,8 +62,11 @@ export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable
    * another iteration runs
    */
   poll(timeoutMs: number, options?: ReadOptions): Promise<ConsumerRecord[]>;
-  /** Runs `fn` for a record inside a CONSUMER span that is linked to the record's own trace. */
-  process<T>(record: ConsumerRecord, fn: (record: ConsumerRecord) => T | Promise<T>): Promise<T>;
+  /**
+   * Runs `fn` for a record inside a CONSUMER span that is linked to the trace which created the record; for what `poll` answered, or
+   * for a batch of `batches()`, inside one span that is linked to all of theirs. Answers what `fn` does.
+   */
+  process<W extends Processable, T>(work: W, fn: (work: W) => T | Promise<T>): Promise<T>;
 
   /**
    * Commits everything handed out so far, the record or batch in hand included; or exactly the given offsets.
@@ -158,8 +162,8 @@ class OpenConsumer implements Consumer {
     return this.#rooms.poll(timeoutMs, options.signal);
   }
 
-  process<T>(record: ConsumerRecord, fn: (record: ConsumerRecord) => T | Promise<T>): Promise<T> {
-    return this.#rooms.process(record, fn);
+  process<W extends Processable, T>(work: W, fn: (work: W) => T | Promise<T>): Promise<T> {
+    return this.#rooms.process(work, fn);
   }
 
   commit(offsets?: readonly CommitOffset[]): Promise<void> {

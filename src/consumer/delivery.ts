@@ -4,6 +4,7 @@
  */
 import type { ConsumerRecord } from "../core/record.ts";
 import type { Cursor } from "./cursor.ts";
+import type { DeliveryMeter, DeliveryPace } from "./delivery-meter.ts";
 import type { Fetched } from "./fetched.ts";
 
 export class Delivery {
@@ -13,14 +14,16 @@ export class Delivery {
   readonly nextOffset: number;
   readonly #generation: number;
   readonly #bytes: number;
+  readonly #meter: DeliveryMeter;
   /** Records given out. */
   #given = 0;
   /** Records counted in the metrics: each once, however often it is given out. */
   #counted = 0;
 
-  constructor(fetched: Fetched, records: readonly ConsumerRecord[]) {
+  constructor(fetched: Fetched, records: readonly ConsumerRecord[], meter: DeliveryMeter) {
     this.cursor = fetched.cursor;
     this.records = records;
+    this.#meter = meter;
     this.nextOffset = fetched.nextOffset;
     this.#generation = fetched.cursor.generation;
     this.#bytes = (fetched.bytes.length * records.length) / fetched.header.recordCount;
@@ -35,10 +38,26 @@ export class Delivery {
     return this.#given >= this.records.length;
   }
 
+  /** Records that were not given out. */
+  get remaining(): number {
+    return this.records.length - this.#given;
+  }
+
+  /** Their encoded bytes. */
+  get remainingBytes(): number {
+    return this.#share(this.records.length) - this.#share(this.#given);
+  }
+
+  /** What was not given out. */
+  rest(): readonly ConsumerRecord[] {
+    return this.records.slice(this.#given);
+  }
+
   /** The next record. The caller has asked whether there is one. */
   next(): ConsumerRecord {
     const record = this.records[this.#given++] as ConsumerRecord;
     this.cursor.position = record.offset + 1;
+    if (--this.#meter.left <= 0 || this.#given === this.records.length) this.#count("spread");
     return record;
   }
 
@@ -48,6 +67,7 @@ export class Delivery {
     this.#given = Math.min(this.records.length, from + count);
     const last = this.records[this.#given - 1];
     if (last !== undefined) this.cursor.position = last.offset + 1;
+    this.#count("together");
     return from === 0 && this.exhausted ? this.records : this.records.slice(from, this.#given);
   }
 
@@ -62,17 +82,25 @@ export class Delivery {
     if (!this.valid || first === undefined) return;
     const { cursor } = this;
     this.#given = Math.min(this.#given, Math.max(0, cursor.finished - first.offset));
-    cursor.position = Math.max(cursor.finished, first.offset);
+    cursor.putBack(Math.max(cursor.finished, first.offset));
   }
 
   /** Brings the counters up to what was given out. */
   count(): void {
-    const fresh = this.#given - this.#counted;
+    this.#count("stalled");
+  }
+
+  #count(pace: DeliveryPace): void {
+    const from = this.#counted;
+    const to = this.#given;
+    const fresh = to - from;
     if (fresh <= 0) return;
-    const { recordsConsumed, bytesConsumed } = this.cursor.cells;
-    recordsConsumed.add(fresh);
-    bytesConsumed.add(this.#share(this.#given) - this.#share(this.#counted));
-    this.#counted = this.#given;
+    const { cells } = this.cursor;
+    cells.recordsConsumed.add(fresh);
+    cells.consumedMessages.add(fresh);
+    cells.bytesConsumed.add(this.#share(to) - this.#share(from));
+    this.#counted = to;
+    this.#meter.delivered(cells, this.records, { from, to }, pace);
   }
 
   /** Bytes of the first `records`: shares that add up to the batch. */

@@ -15,12 +15,14 @@ import { BACKOFF, type CallComponents, isFenced } from "./calls.ts";
 import type { Cursor } from "./cursor.ts";
 import type { FetchedQueue } from "./fetched.ts";
 import type { Identity } from "./group-session.ts";
+import type { ConsumerInstruments } from "./instruments.ts";
 import type { ResolvedConsumerOptions } from "./options.ts";
 import type { Refusals } from "./refusals.ts";
 
 export interface FetchLoopComponents extends CallComponents {
   readonly logger: Logger;
   readonly queue: FetchedQueue;
+  readonly instruments: Pick<ConsumerInstruments, "fetchDuration">;
   readonly cursors: () => Iterable<Cursor>;
   /** Undefined without membership. */
   readonly identity: () => Identity | undefined;
@@ -185,16 +187,25 @@ export class FetchLoop {
     const current = (cursor: Cursor) => fetch.cursors.get(cursor) === cursor.fetchGeneration;
     const { fetchMaxWaitMs, requestTimeoutMs } = this.#options;
     const timeoutMs = fetchMaxWaitMs + requestTimeoutMs;
+    const began = this.#parts.clock.monotonic();
+    const measure = () => {
+      const seconds = (this.#parts.clock.monotonic() - began) / 1_000;
+      this.#parts.instruments.fetchDuration.record(seconds);
+    };
     try {
       const request = this.#request(cursors, fetch.reserved);
       const call = { signal: fetch.abort.signal, timeoutMs };
       const answer = await connection.api.fetch(request, call);
+      measure();
       answer.partitions.forEach((data, i) => {
         const cursor = cursors[i];
         if (cursor !== undefined && current(cursor)) this.#apply(cursor, data);
       });
     } catch (thrown) {
-      if (!fetch.abort.signal.aborted) this.#failed(cursors.filter(current), thrown);
+      // One that was called off, because something else is to be fetched, took as long as we wanted it to.
+      if (fetch.abort.signal.aborted) return;
+      measure();
+      this.#failed(cursors.filter(current), thrown);
     }
   }
 

@@ -38,6 +38,12 @@ export class FetchedQueue {
   readonly changes: Notifier = new Notifier();
   #queue = new Queue<Fetched | Stop>();
   #bytes = 0;
+  #records = 0;
+
+  /** Records of the batches that wait, without those that were given out before. */
+  get records(): number {
+    return this.#records;
+  }
 
   /** Bytes of the batches that wait. */
   get bytes(): number {
@@ -63,6 +69,7 @@ export class FetchedQueue {
       nextOffset,
     });
     this.#bytes += bytes.length;
+    this.#records += nextOffset - Math.max(header.baseOffset, fromOffset);
     cursor.fetchOffset = nextOffset;
     this.changes.notify();
   }
@@ -76,7 +83,7 @@ export class FetchedQueue {
   /** The oldest entry that still counts; undefined if there is none. */
   take(): Fetched | Stop | undefined {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      if (next.kind === "batch") this.#bytes -= next.bytes.length;
+      if (next.kind === "batch") this.#uncount(next);
       if (counts(next)) return next;
     }
     return undefined;
@@ -88,14 +95,20 @@ export class FetchedQueue {
     this.#queue = new Queue();
     for (let it = all.shift(); it !== undefined; it = all.shift()) {
       if (counts(it)) this.#queue.push(it);
-      else if (it.kind === "batch") this.#bytes -= it.bytes.length;
+      else if (it.kind === "batch") this.#uncount(it);
     }
     this.changes.notify();
+  }
+
+  #uncount({ bytes, header, fromOffset, nextOffset }: Fetched): void {
+    this.#bytes -= bytes.length;
+    this.#records -= nextOffset - Math.max(header.baseOffset, fromOffset);
   }
 
   clear(): void {
     this.#queue.clear();
     this.#bytes = 0;
+    this.#records = 0;
   }
 }
 

@@ -1,24 +1,84 @@
-/** The application's work on one record, inside a CONSUMER span linked to the record's own trace. Called by `consumer.process`. */
+/**
+ * The application's work on a record, or on several at once, inside a CONSUMER span that is linked to what created them, and measured.
+ * Called by `consumer.process`.
+ */
+import { context as activeContext } from "@opentelemetry/api";
+import type { Clock } from "../core/clock.ts";
 import type { ConsumerRecord } from "../core/record.ts";
-import { endSpan, startProcessSpan, withSpan } from "../telemetry/spans.ts";
+import {
+  type ProcessSpan,
+  startProcessBatchSpan,
+  startProcessSpan,
+} from "../telemetry/record-spans.ts";
+import { endSpan } from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
+import type { ConsumerInstruments } from "./instruments.ts";
 
-export function processRecord<T>(
-  telemetry: Telemetry,
-  group: string | undefined,
-  record: ConsumerRecord,
-  fn: (record: ConsumerRecord) => T | Promise<T>,
+/** What can be worked on: one record, what `poll` answered, or a batch of `batches()`. */
+export type Processable =
+  | ConsumerRecord
+  | readonly ConsumerRecord[]
+  | { readonly records: readonly ConsumerRecord[] };
+
+export interface ProcessingComponents {
+  readonly telemetry: Telemetry;
+  readonly instruments: ConsumerInstruments;
+  readonly clock: Clock;
+  readonly group: string | undefined;
+}
+
+/** Runs `fn` for a record or for several; its result or its error is the answer. */
+export async function process<W extends Processable, T>(
+  parts: ProcessingComponents,
+  work: W,
+  fn: (work: W) => T | Promise<T>,
 ): Promise<T> {
-  const { topic, partition, offset, headers } = record;
-  const span = startProcessSpan(telemetry, { topic, partition, offset, headers, group });
-  return withSpan(span, async () => {
-    try {
-      const result = await fn(record);
-      endSpan(span);
-      return result;
-    } catch (error) {
-      endSpan(span, error);
-      throw error;
-    }
-  });
+  const { telemetry, instruments, clock } = parts;
+  const records = recordsOf(work);
+  const began = clock.monotonic();
+  const started = startSpan(parts, work, records);
+  const ended = (error?: unknown) => {
+    const seconds = (clock.monotonic() - began) / 1_000;
+    endSpan(started?.span, error);
+    const span = started?.span.spanContext();
+    if (telemetry.enabled) instruments.processed({ seconds, topic: topicOf(records), span, error });
+  };
+  try {
+    const result = await (started === undefined
+      ? fn(work)
+      : activeContext.with(started.context, () => fn(work)));
+    ended();
+    return result;
+  } catch (error) {
+    ended(error ?? new Error("the handler threw nothing"));
+    throw error;
+  }
+}
+
+function startSpan(
+  { telemetry, group }: ProcessingComponents,
+  work: Processable,
+  records: readonly ConsumerRecord[],
+): ProcessSpan | undefined {
+  const [first] = records;
+  const isSingle = first !== undefined && work === first;
+  return isSingle
+    ? startProcessSpan(telemetry, first, group)
+    : startProcessBatchSpan(telemetry, records, group);
+}
+
+function recordsOf(work: Processable): readonly ConsumerRecord[] {
+  if ("records" in work) return work.records;
+  return isList(work) ? work : [work];
+}
+
+function isList(
+  work: ConsumerRecord | readonly ConsumerRecord[],
+): work is readonly ConsumerRecord[] {
+  return Array.isArray(work);
+}
+
+function topicOf(records: readonly ConsumerRecord[]): string | undefined {
+  const topic = records[0]?.topic;
+  return records.every((it) => it.topic === topic) ? topic : undefined;
 }

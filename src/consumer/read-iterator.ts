@@ -12,6 +12,8 @@ export interface IterationStart<T> {
   readonly reader: Reader;
   /** Joins the group if that was not done yet. @throws StreamHouseError */
   readonly ready: (signal: AbortSignal) => Promise<void>;
+  /** Runs a wait for the next delivery; measures it. */
+  readonly receive: (wait: () => Promise<Delivery | undefined>) => Promise<Delivery | undefined>;
   /** Takes the next thing out of a delivery that has one. */
   readonly give: (delivery: Delivery) => T;
   readonly signal: AbortSignal | undefined;
@@ -91,7 +93,8 @@ export class ReadIterator<T> implements AsyncIterableIterator<T, undefined> {
       }
       await this.#start.ready(signal);
       this.#reader.finish();
-      return await this.#reader.next(Number.POSITIVE_INFINITY, signal);
+      const wait = () => this.#reader.next(Number.POSITIVE_INFINITY, signal);
+      return await this.#start.receive(wait);
     } catch (error) {
       // A loop ends by itself when its consumer is closed; only beginning one is refused then.
       if (this.#ended || (this.#reader.closed && this.#release !== undefined)) return undefined;

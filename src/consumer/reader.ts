@@ -7,11 +7,13 @@ import { asStreamHouseError, closed, invalid, StreamHouseError } from "../core/e
 import type { ConsumerRecord } from "../core/record.ts";
 import type { Cursor } from "./cursor.ts";
 import { Delivery } from "./delivery.ts";
+import type { DeliveryMeter } from "./delivery-meter.ts";
 import { decodeFetched, type Fetched, type FetchedQueue } from "./fetched.ts";
 
 export interface ReaderComponents {
   readonly queue: FetchedQueue;
   readonly clock: Clock;
+  readonly meter: DeliveryMeter;
   readonly cursors: () => Iterable<Cursor>;
   /** The queue has room again. */
   readonly onTaken: () => void;
@@ -116,6 +118,18 @@ export class Reader {
     this.#current?.count();
   }
 
+  /** Decoded and not given out: records, and their encoded bytes. */
+  get buffered(): { readonly records: number; readonly bytes: number } {
+    let records = 0;
+    let bytes = 0;
+    for (const delivery of [this.#current, ...this.#parked]) {
+      if (!delivery?.valid) continue;
+      records += delivery.remaining;
+      bytes += delivery.remainingBytes;
+    }
+    return { records, bytes };
+  }
+
   /** What was given out last was not finished: it will be given out again. */
   putBack(): void {
     this.#current?.count();
@@ -138,6 +152,7 @@ export class Reader {
       const delivery = this.current ?? this.#unpark() ?? (await this.#decodeNext());
       if (delivery !== undefined) {
         this.#current = delivery;
+        this.#parts.meter.begin();
         return delivery;
       }
       this.#throwFailure();
@@ -148,14 +163,22 @@ export class Reader {
     }
   }
 
-  /** For `poll`: finishes what was given out before, then as `next`, but up to `max` records of several deliveries. */
-  async collect(max: number, until: number, signal?: AbortSignal): Promise<ConsumerRecord[]> {
+  /**
+   * For `poll`: finishes what was given out before, then as `next`, but up to `max` records of several deliveries. Tells in `from`
+   * whose they are.
+   */
+  async collect(
+    max: number,
+    until: number,
+    from: Cursor[],
+    signal?: AbortSignal,
+  ): Promise<ConsumerRecord[]> {
     this.finish();
     const records: ConsumerRecord[] = [];
     let delivery = await this.next(until, signal);
     while (delivery !== undefined) {
       for (const record of delivery.take(max - records.length)) records.push(record);
-      delivery.count();
+      from.push(delivery.cursor);
       delivery = records.length < max ? await this.#more() : undefined;
     }
     return records;
@@ -214,7 +237,7 @@ export class Reader {
       const records = Array.isArray(decoded) ? decoded : await decoded;
       // It may have been seeked or revoked while it was decompressed.
       if (generation !== cursor.fetchGeneration || records.length === 0) return undefined;
-      return new Delivery(fetched, records);
+      return new Delivery(fetched, records, this.#parts.meter);
     } catch (thrown) {
       if (generation !== cursor.fetchGeneration) return undefined;
       const error = asStreamHouseError(thrown, `reading ${cursor.name}`);

@@ -6,7 +6,7 @@ import { systemClock } from "../core/clock.ts";
 import { invalid } from "../core/errors.ts";
 import { systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
-import type { TelemetryOptions } from "../telemetry/telemetry.ts";
+import { createTelemetry, type TelemetryOptions } from "../telemetry/telemetry.ts";
 import { createHouse, type House } from "./house.ts";
 
 /** How to reach the agents, and what is said and measured on the way. */
@@ -53,7 +53,11 @@ function createContext(options: ConnectOptions): ClientContext {
     random: systemRandom,
     logger: options.logger ?? silentLogger,
   };
-  const transport = createGrpcTransport(components, { addresses: options.agents });
+  const telemetry = createTelemetry(options.telemetry, { name: "client" });
+  const transport = createGrpcTransport(
+    { ...components, telemetry },
+    { addresses: options.agents },
+  );
   return {
     ...components,
     cluster: createCluster(transport, components),

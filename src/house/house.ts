@@ -11,6 +11,7 @@ import type { ConsumerOptions } from "../consumer/options.ts";
 import { closed } from "../core/errors.ts";
 import type { ProducerOptions } from "../producer/options.ts";
 import { createProducer, type Producer } from "../producer/producer.ts";
+import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
 import { createTypedTopic, type TopicOptions, type TypedTopic } from "./typed-topic.ts";
 
 /** What an application holds: everything else comes from here. */
@@ -57,6 +58,8 @@ class OpenHouse implements House {
   readonly admin: Admin;
   readonly #context: ClientContext;
   readonly #release: () => Promise<void>;
+  /** Of the admin client; producers and consumers have their own. */
+  readonly #telemetry: Telemetry;
   readonly #consumers = new Set<Consumer>();
   readonly #producers = new Set<Producer>();
   #closing: Promise<void> | undefined;
@@ -64,7 +67,9 @@ class OpenHouse implements House {
   constructor(components: HouseComponents) {
     this.#context = components.context;
     this.#release = components.release ?? (async () => {});
-    this.admin = createAdmin(components.context.cluster, components.context);
+    const { clock, cluster, random } = components.context;
+    this.#telemetry = createTelemetry(components.context.telemetry, { name: "admin" });
+    this.admin = createAdmin(cluster, { clock, random, telemetry: this.#telemetry });
   }
 
   producer(options: ProducerOptions = {}): Producer {
@@ -110,6 +115,7 @@ class OpenHouse implements House {
     await closeEach(this.#consumers);
     await closeEach(this.#producers);
     await closeEach([{ close: () => this.#context.cluster.close() }, { close: this.#release }]);
+    this.#telemetry.close();
     if (failures.length > 0) throw failures[0];
   }
 }

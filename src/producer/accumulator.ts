@@ -30,11 +30,12 @@ export interface AccumulatorEvents {
   deadlineAt(at: number): void;
 }
 
-/** When a record was sent, in both clocks, and the flush generation it belongs to. */
+/** When a record was sent, in both clocks, the flush generation it belongs to, and its headers with the trace's. */
 export interface Arrival {
   readonly startedAt: number;
-  readonly timestamp: number;
+  timestamp: number;
   readonly generation: number;
+  headers: HeadersInput | undefined;
 }
 
 /** A record whose partition is not known to exist: the topic may have grown, and is looked up once. */
@@ -55,7 +56,8 @@ export class Accumulator {
   /** Calls that wait. */
   readonly line: WaitingLine;
   #used = 0;
-  #pending = 0;
+  #taken = 0;
+  #settled = 0;
   /** Handed to the builder for each record, so that none is made. */
   readonly #scratch: {
     key: BytesLike | null | undefined;
@@ -87,7 +89,12 @@ export class Accumulator {
 
   /** Records that have not settled. */
   get pending(): number {
-    return this.#pending;
+    return this.#taken - this.#settled;
+  }
+
+  /** Records taken since the beginning. */
+  get takenEver(): number {
+    return this.#taken;
   }
 
   /** No room: calls wait, and lingering batches do not. */
@@ -114,14 +121,14 @@ export class Accumulator {
 
   /** Counts records that were taken. */
   taken(topic: TopicState, records: number): void {
-    this.#pending += records;
+    this.#taken += records;
     topic.pending += records;
     topic.instruments.pendingRecords.add(records);
   }
 
   /** Counts records whose callers have been told. */
   settled(topic: TopicState, records: number): void {
-    this.#pending -= records;
+    this.#settled += records;
     topic.pending -= records;
     topic.instruments.pendingRecords.add(-records);
   }
@@ -146,7 +153,7 @@ export class Accumulator {
     const scratch = this.#scratch;
     scratch.key = record.key;
     scratch.value = record.value;
-    scratch.headers = record.headers;
+    scratch.headers = arrival.headers;
     scratch.timestamp = arrival.timestamp;
     for (;;) {
       const partition = topic.partitions[chosen ?? topic.sticky] as Partition;

@@ -37,6 +37,8 @@ export interface AnswerComponents {
 export class Answers {
   readonly #options: ResolvedProducerOptions;
   readonly #components: AnswerComponents;
+  /** Bytes of batches that were on their way at least once and failed. For the audit. */
+  bytesGivenUp = 0;
 
   constructor(options: ResolvedProducerOptions, components: AnswerComponents) {
     this.#options = options;
@@ -68,9 +70,15 @@ export class Answers {
     const { accumulator, clock } = this.#components;
     const { topic } = partition;
     const now = clock.monotonic();
-    topic.instruments.sent(partition.index, batch.recordCount);
+    // Those whose callers gave up while it was on its way have failed already.
+    topic.instruments.sent(partition.index, batch.unsettled);
     topic.instruments.bytesSent.add(batch.sizeBytes);
-    topic.instruments.batchFlushDuration.record((now - batch.handedOverAt) / 1_000);
+    topic.instruments.batchEnded({
+      partition: partition.index,
+      records: batch.recordCount,
+      seconds: (now - batch.handedOverAt) / 1_000,
+      span: batch.requestSpan,
+    });
     accumulator.settled(topic, batch.unsettled);
     batch.sent(topic, partition.index, this.#options.acks === "durable" ? baseOffset : -1, now);
     accumulator.release(batch);
@@ -107,6 +115,8 @@ export class Answers {
         this.#components.identity.renew({ freshId: error.code === "PRODUCER_FENCED" });
         break;
     }
+    const epoch = this.#components.identity.current?.producerEpoch;
+    batch.retried({ error, attempt: batch.attempts, epoch });
     partition.requeue(batch);
     const known = error.code === "NOT_LEASE_HOLDER" && error.holderAddress !== undefined;
     const atOnce = blameless || known || verdict !== "retry";
@@ -237,7 +247,14 @@ export class Answers {
     if (at >= 0) partition.queue.splice(at, 1);
     this.#forgetSequence(partition, batch);
     if (batch.attempts > 0) {
-      topic.instruments.batchFlushDuration.record((now - batch.handedOverAt) / 1_000);
+      this.bytesGivenUp += batch.sizeBytes;
+      topic.instruments.batchEnded({
+        partition: partition.index,
+        records: batch.recordCount,
+        seconds: (now - batch.handedOverAt) / 1_000,
+        span: batch.requestSpan,
+        code: error.code,
+      });
     }
     topic.instruments.failed(error.code, batch.unsettled);
     accumulator.settled(topic, batch.unsettled);

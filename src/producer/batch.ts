@@ -2,6 +2,7 @@
  * A batch of one partition, from its first record to its answer: bytes, the entries of its callers, and what is known of
  * its attempts. The accumulator opens and closes it, the sender seals and settles it.
  */
+import type { SpanContext } from "@opentelemetry/api";
 import type { StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import {
@@ -15,7 +16,7 @@ import type { Compression } from "../format/compression.ts";
 import { Lineage } from "../telemetry/lineage.ts";
 import type { Entry, EntryBatch, EntryTopic } from "./entry.ts";
 import type { Basis } from "./sequence.ts";
-import type { SendTrace } from "./tracing.ts";
+import type { RetryNote, SendTrace } from "./tracing.ts";
 
 /** A batch's buffer begins with the expected size within these bounds: a small one after a large one must not waste much. */
 const BYTES_INITIAL_MIN = 4_096;
@@ -78,6 +79,8 @@ export class ProducerBatch implements EntryBatch {
   flying = false;
   /** When it was last handed to the network, monotonic ms. */
   handedOverAt = 0;
+  /** Of the span of the request that it last went in. */
+  requestSpan: SpanContext | undefined = undefined;
 
   constructor(settings: BatchSettings) {
     this.#compression = settings.compression;
@@ -109,7 +112,7 @@ export class ProducerBatch implements EntryBatch {
     return this.lineage !== undefined;
   }
 
-  addOrigin(trace: SendTrace | undefined): void {
+  addOrigin(trace: Pick<SendTrace, "origin"> | undefined): void {
     if (this.lineage === undefined) {
       this.lineage = new Lineage();
       // The records before came from no trace.
@@ -173,6 +176,7 @@ export class ProducerBatch implements EntryBatch {
   /** Tells every caller. `baseOffset` is -1 when acks are not durable. */
   sent(topic: EntryTopic, partition: number, baseOffset: number, now: number): void {
     this.phase = "done";
+    this.#measure(topic, now);
     let offset = baseOffset;
     for (const entry of this.entries) {
       entry.sent(topic, partition, offset, now);
@@ -183,8 +187,20 @@ export class ProducerBatch implements EntryBatch {
 
   failed(topic: EntryTopic, error: StreamHouseError, now: number): void {
     this.phase = "done";
+    this.#measure(topic, now);
     for (const entry of this.entries) entry.failed(topic, error, now);
     this.#letGo();
+  }
+
+  /** It failed and is sent again: the spans of its records say so. */
+  retried(note: RetryNote): void {
+    if (this.isTraced) for (const entry of this.entries) entry.retried(note);
+  }
+
+  /** Where single sends are not measured: the longest wait of them, which is the first one's. */
+  #measure({ instruments }: EntryTopic, now: number): void {
+    if (!instruments.perBatch) return;
+    instruments.sendDuration.recordIn((now - this.startedAt) / 1_000, this.requestSpan);
   }
 
   /** The bytes may still be on their way; the callers are not needed any more. */

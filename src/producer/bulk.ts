@@ -4,7 +4,7 @@
  */
 import { asStreamHouseError, type StreamHouseError } from "../core/errors.ts";
 import type { ProducerRecord } from "../core/record.ts";
-import { type Accumulator, STALE } from "./accumulator.ts";
+import { type Accumulator, type Arrival, STALE } from "./accumulator.ts";
 import type { Entry, EntryTopic } from "./entry.ts";
 import {
   BatchSendError,
@@ -13,7 +13,7 @@ import {
   type SentRange,
 } from "./send-result.ts";
 import type { Progress, TopicState, Waiter } from "./topic-state.ts";
-import type { SendTrace } from "./tracing.ts";
+import type { BulkTrace, RetryNote } from "./tracing.ts";
 
 /** Its records in one batch. */
 class Share implements Entry {
@@ -45,6 +45,10 @@ class Share implements Entry {
     this.error = error;
     this.#bulk.shareSettled(now);
   }
+
+  retried(note: RetryNote): void {
+    this.#bulk.retried(note);
+  }
 }
 
 export interface BulkCallbacks {
@@ -62,7 +66,7 @@ export interface BulkOrigin {
   /** Wall clock, ms since 1970: for records without a timestamp. */
   readonly now: number;
   readonly generation: number;
-  readonly trace: SendTrace | undefined;
+  readonly trace: BulkTrace | undefined;
 }
 
 export class Bulk implements Waiter {
@@ -104,17 +108,22 @@ export class Bulk implements Waiter {
     return false;
   }
 
+  get unplaced(): number {
+    return this.#records.length - this.#position;
+  }
+
   advance(): Progress {
     const records = this.#records;
     const { startedAt, now, generation, trace } = this.#origin;
-    const arrival = { startedAt, timestamp: now, generation };
+    const arrival: Arrival = { startedAt, timestamp: now, generation, headers: undefined };
     while (this.#position < records.length) {
       if (this.#accumulator.full) return "full";
       const record = records[this.#position] as ProducerRecord;
       try {
         arrival.timestamp = record.timestamp ?? now;
-        const marked = trace === undefined ? record : trace.mark(record);
-        const batch = this.#accumulator.place(this.topic, marked, arrival, this.#certain);
+        const { headers } = record;
+        arrival.headers = trace === undefined ? headers : trace.headersOf(headers, this.#position);
+        const batch = this.#accumulator.place(this.topic, record, arrival, this.#certain);
         if (batch === STALE) {
           this.#certain = true;
           return "stale";
@@ -165,6 +174,11 @@ export class Bulk implements Waiter {
     this.#callbacks.refused(this.topic, to - from, error.code);
   }
 
+  /** One of its batches failed and is sent again. */
+  retried(note: RetryNote): void {
+    this.#origin.trace?.retried(note);
+  }
+
   shareSettled(now: number): void {
     this.#unsettled--;
     this.#finishIfOver(now);
@@ -172,13 +186,23 @@ export class Bulk implements Waiter {
 
   #finishIfOver(now: number): void {
     if (this.#unsettled > 0 || this.#position < this.#records.length) return;
-    const seconds = Math.max(0, now - this.#origin.startedAt) / 1_000;
-    this.topic.instruments.sendDuration.record(seconds);
+    const { startedAt, trace } = this.#origin;
+    const { instruments } = this.topic;
+    if (!instruments.perBatch) {
+      const seconds = Math.max(0, now - startedAt) / 1_000;
+      instruments.sendDuration.recordIn(seconds, trace?.origin);
+    }
     const ranges = rangesOf(this.#shares);
     const count = ranges.reduce((sum, range) => sum + range.count, 0);
     const result: BatchSendResult = { topic: this.topic.name, count, ranges };
-    if (count === this.#records.length) this.#callbacks.resolve(result);
-    else this.#callbacks.reject(new BatchSendError(result, this.#failed()));
+    if (count === this.#records.length) {
+      trace?.sent();
+      this.#callbacks.resolve(result);
+      return;
+    }
+    const error = new BatchSendError(result, this.#failed());
+    trace?.failed(error);
+    this.#callbacks.reject(error);
   }
 
   #failed(): FailedRecords[] {

@@ -5,7 +5,7 @@
 import { StreamHouseError } from "../core/errors.ts";
 import type { TopicInstruments } from "./instruments.ts";
 import type { SendResult } from "./send-result.ts";
-import type { SendTrace } from "./tracing.ts";
+import type { RetryNote, SendTrace } from "./tracing.ts";
 
 /** What an entry needs to know of its topic. */
 export interface EntryTopic {
@@ -19,7 +19,7 @@ export interface EntryBatch {
   /** Records whose callers have not been told. */
   unsettled: number;
   /** Its last record comes from this trace, or from none. */
-  addOrigin(trace: SendTrace | undefined): void;
+  addOrigin(trace: Pick<SendTrace, "origin"> | undefined): void;
   /** Some record before comes from a trace. */
   readonly isTraced: boolean;
   /** Leaves one record out. False if the batch is sealed already. */
@@ -34,6 +34,8 @@ export interface Entry {
   /** `baseOffset` is -1 when acks are not durable. `now` is monotonic ms, as everywhere in this wing. */
   sent(topic: EntryTopic, partition: number, baseOffset: number, now: number): void;
   failed(topic: EntryTopic, error: StreamHouseError, now: number): void;
+  /** Its batch failed and is sent again. Told only where the batch comes from a trace. */
+  retried(note: RetryNote): void;
 }
 
 export type Resolve = (result: SendResult) => void;
@@ -72,7 +74,7 @@ export class SendEntry implements Entry {
   }
 
   sent(topic: EntryTopic, partition: number, baseOffset: number, now: number): void {
-    topic.instruments.sendDuration.record((now - this.startedAt) / 1_000);
+    this.#measure(topic, now);
     const timestamp = this.timestamp;
     this.trace?.sent(partition, baseOffset);
     this.#resolve(
@@ -83,9 +85,18 @@ export class SendEntry implements Entry {
   }
 
   failed(topic: EntryTopic, error: StreamHouseError, now: number): void {
-    topic.instruments.sendDuration.record((now - this.startedAt) / 1_000);
+    this.#measure(topic, now);
     this.trace?.failed(error);
     this.#reject(error);
+  }
+
+  retried(note: RetryNote): void {
+    this.trace?.retried(note);
+  }
+
+  #measure({ instruments }: EntryTopic, now: number): void {
+    if (instruments.perBatch) return;
+    instruments.sendDuration.recordIn((now - this.startedAt) / 1_000, this.trace?.origin);
   }
 }
 

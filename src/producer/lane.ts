@@ -5,7 +5,7 @@ import type { CallContext } from "../rpc/agent-api.ts";
 import type { ProduceRequest, ProduceResponse } from "../rpc/gen/streamhouse/v1/producer.ts";
 import type { ProducerBatch } from "./batch.ts";
 import type { Partition } from "./topic-state.ts";
-import type { RequestTrace } from "./tracing.ts";
+import type { RequestTrace, TracedBatch } from "./tracing.ts";
 
 /** A batch and where it belongs. */
 export interface Cargo {
@@ -20,6 +20,8 @@ export interface Flight {
   /** Aborts when nobody wants the answer any more. */
   readonly controller: AbortController;
   readonly trace: RequestTrace | undefined;
+  /** What its span tells of each batch, in the order of the cargo. */
+  readonly traced: readonly TracedBatch[];
 }
 
 export class Lane {

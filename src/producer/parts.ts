@@ -5,6 +5,7 @@ import { Accumulator } from "./accumulator.ts";
 import { Answers } from "./answers.ts";
 import { ProducerInstruments } from "./instruments.ts";
 import type { ResolvedProducerOptions } from "./options.ts";
+import { createProducerAudit } from "./producer-audit.ts";
 import { Sender } from "./sender.ts";
 import { ProducerIdentity } from "./sequence.ts";
 import { TopicFinder } from "./topic-finder.ts";
@@ -26,7 +27,7 @@ export function createProducerParts(
   const ending = new AbortController();
   const ended = ending.signal;
   const tracing = new ProducerTracing(telemetry);
-  const instruments = new ProducerInstruments(telemetry.metrics);
+  const instruments = new ProducerInstruments(telemetry);
   const backoff = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
   const outside = { cluster, clock, random, ended };
 
@@ -73,11 +74,16 @@ export function createProducerParts(
     tracing,
   });
 
+  const { metrics } = telemetry;
+  const audit = createProducerAudit({ metrics, accumulator, answers });
+  const stopAudit = metrics.onCollect(() => audit.check());
+
   return {
     accumulator,
     tracing,
     async end() {
       answers.failAll();
+      stopAudit();
       ending.abort();
       await sender.close();
       telemetry.close();

@@ -128,7 +128,7 @@ class BatchingProducer implements Producer {
         : this.#abortable(topic, signal, startedAt, timestamp);
     entry.trace = this.#parts.tracing.send(record.topic, record);
     this.#accumulator.taken(topic, 1);
-    this.#place(topic, entry.trace === undefined ? record : entry.trace.mark(record), entry);
+    this.#place(topic, record, entry);
     return promise;
   }
 
@@ -146,9 +146,10 @@ class BatchingProducer implements Producer {
       this.#wait({ topic, record, entry, generation }, false);
       return;
     }
-    const { startedAt, timestamp } = entry;
+    const { startedAt, timestamp, trace } = entry;
     try {
-      const arrival = { startedAt, timestamp, generation };
+      const headers = trace === undefined ? record.headers : trace.headersOf(record.headers);
+      const arrival = { startedAt, timestamp, generation, headers };
       const batch = this.#accumulator.place(topic, record, arrival, false);
       if (batch === STALE) this.#wait({ topic, record, entry, generation }, true);
       else entry.enter(batch);
@@ -209,7 +210,7 @@ class BatchingProducer implements Producer {
         deadlineAt: startedAt + this.#options.deliveryTimeoutMs,
         now: this.#clock.now(),
         generation: this.#accumulator.generations.current,
-        trace: this.#parts.tracing.sendBatch(),
+        trace: this.#parts.tracing.sendBatch(topic.name, batch.records),
       };
       const refused = this.#countRefused;
       const callbacks = { resolve, reject, refused };

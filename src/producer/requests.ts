@@ -44,12 +44,14 @@ export class Requests {
   send(lane: Lane, cargo: readonly Cargo[], now: number): void {
     const { tracing } = this.#components;
     const controller = new AbortController();
-    const trace = tracing.request(cargo.map(described), lane.connection.address);
-    const flight: Flight = { lane, cargo, controller, trace };
+    const traced = cargo.map(described);
+    const trace = tracing.request(traced, lane.connection.address);
+    const flight: Flight = { lane, cargo, controller, trace, traced };
     lane.flights.add(flight);
     let deadlineAt = now;
     const batches = cargo.map(({ partition, batch }) => {
       partition.sentTo = lane.connection;
+      batch.requestSpan = trace?.context;
       deadlineAt = Math.max(deadlineAt, batch.deadlineAt);
       return {
         topic: partition.topic.name,
@@ -80,8 +82,8 @@ export class Requests {
       this.#refused(flight, internal(text));
       return;
     }
+    flight.trace?.answered(results, flight.traced);
     if (!this.#landed(flight)) return;
-    flight.trace?.answered(results.filter((it) => it.error !== undefined).length);
     flight.cargo.forEach(({ partition, batch }, i) => {
       const result = results[i];
       if (result !== undefined) this.#components.answers.answered(partition, batch, result);
@@ -90,8 +92,8 @@ export class Requests {
   }
 
   #refused(flight: Flight, error: StreamHouseError): void {
-    if (!this.#landed(flight)) return;
     flight.trace?.failed(error);
+    if (!this.#landed(flight)) return;
     const { answers } = this.#components;
     const culprit = this.#culpritOf(flight, error);
     flight.cargo.forEach(({ partition, batch }, i) => {
@@ -119,6 +121,14 @@ export class Requests {
     return flight.lane.flights.delete(flight) && !this.#components.ended.aborted;
   }
 
+  /** The producer ends: nobody waits for an answer any more. */
+  abandonAll(lanes: readonly Lane[]): void {
+    for (const { controller, trace } of lanes.flatMap((lane) => [...lane.flights])) {
+      trace?.abandoned("unknown", "the producer was closed");
+      controller.abort();
+    }
+  }
+
   /** Requests of which every batch has met its deadline are not waited for. */
   abandonLate(lanes: Iterable<Lane>): void {
     for (const lane of lanes) {
@@ -126,7 +136,7 @@ export class Requests {
         if (flight.cargo.some(({ batch }) => batch.phase !== "done")) continue;
         lane.flights.delete(flight);
         flight.controller.abort();
-        flight.trace?.failed(internal("its records met their delivery deadline"));
+        flight.trace?.abandoned("unknown", "its records met their delivery deadline");
         for (const { partition, batch } of flight.cargo) {
           this.#components.answers.land(partition, batch);
           this.#offer(partition);
@@ -137,13 +147,12 @@ export class Requests {
 }
 
 function described({ partition, batch }: Cargo): TracedBatch {
-  const { recordCount, sizeBytes, lineage } = batch;
+  const { recordCount, sizeBytes, lineage, attempts, lastError } = batch;
+  const { index, topic } = partition;
   return {
-    topic: partition.topic.name,
-    partition: partition.index,
-    recordCount,
-    sizeBytes,
-    lineage,
+    topic: topic.name,
+    partition: index,
+    ...{ recordCount, sizeBytes, lineage, attempts, lastError },
   };
 }
 

@@ -43,9 +43,15 @@ export class SendWaiter implements Waiter {
     return this.#send.entry.settled;
   }
 
+  get unplaced(): number {
+    return this.settled ? 0 : 1;
+  }
+
   advance(): Progress {
     const { topic, record, entry, generation } = this.#send;
-    const arrival = { startedAt: entry.startedAt, timestamp: entry.timestamp, generation };
+    const { startedAt, timestamp, trace } = entry;
+    const headers = trace === undefined ? record.headers : trace.headersOf(record.headers);
+    const arrival = { startedAt, timestamp, generation, headers };
     try {
       const batch = this.#accumulator.place(topic, record, arrival, this.#certain);
       if (batch === STALE) {

@@ -89,7 +89,7 @@ export class Sender {
     this.#alarm.cancel();
     const lanes = [...this.#lanes.values()];
     this.#lanes.clear();
-    for (const flight of lanes.flatMap((lane) => [...lane.flights])) flight.controller.abort();
+    this.#requests.abandonAll(lanes);
     await Promise.all(lanes.map((lane) => lane.close()));
   }
 

@@ -3,8 +3,11 @@
  * and has a span of its own only if that trace is sampled. Called by the door (sends) and by `requests.ts` (requests).
  */
 import { context as activeContext, type Span, type SpanContext, trace } from "@opentelemetry/api";
-import type { StreamHouseError } from "../core/errors.ts";
-import type { ProducerRecord, RecordHeader } from "../core/record.ts";
+import { type ErrorOutcome, StreamHouseError } from "../core/errors.ts";
+import type { HeadersInput, ProducerRecord, RecordHeader } from "../core/record.ts";
+import type { BatchResult } from "../rpc/gen/streamhouse/v1/producer.ts";
+import { fromErrorDetail, grpcStatusName, grpcStatusOf } from "../rpc/status.ts";
+import { activeSpanContext } from "../telemetry/active-span.ts";
 import { Lineage } from "../telemetry/lineage.ts";
 import {
   createHeaderWriter,
@@ -12,7 +15,15 @@ import {
   traceFields,
   withTraceHeaders,
 } from "../telemetry/propagation.ts";
-import { contextOfSpan, endSpan, startBatchSpan, startSendSpan } from "../telemetry/spans.ts";
+import { type BulkSpans, startBulkSpans, startSendSpan } from "../telemetry/record-spans.ts";
+import { RPC_RESPONSE_STATUS_CODE } from "../telemetry/semconv.ts";
+import {
+  addFailureEvent,
+  addSpanEvent,
+  contextOfSpan,
+  endSpan,
+  startBatchSpan,
+} from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 
 /** What is known of a batch in a request. */
@@ -22,66 +33,173 @@ export interface TracedBatch {
   readonly recordCount: number;
   readonly sizeBytes: number;
   readonly lineage: Lineage | undefined;
+  /** Times it was handed to the network, this time included. */
+  readonly attempts: number;
+  readonly lastError: StreamHouseError | undefined;
 }
 
-/** The trace that a record, or all records of a `sendBatch`, belong to. */
+/** A batch is sent again: what the spans of its records are told. */
+export interface RetryNote {
+  readonly error: StreamHouseError;
+  /** The attempt that failed, from 1. */
+  readonly attempt: number;
+  /** The producer's epoch, if it has an identity. */
+  readonly epoch: number | undefined;
+}
+
+/** The trace that a record belongs to. Without a span of its own it is one for all records of that trace. */
 export class SendTrace {
   /** Where the record comes from: its own span, or the one that was active. */
   readonly origin: SpanContext;
   readonly #headers: readonly RecordHeader[];
   readonly #span: Span | undefined;
 
-  constructor(origin: SpanContext, headers: readonly RecordHeader[], span: Span | undefined) {
+  constructor(origin: SpanContext, headers: readonly RecordHeader[], span?: Span) {
     this.origin = origin;
     this.#headers = headers;
     this.#span = span;
   }
 
-  /** The record with the trace's headers; those that the user set are left alone. */
-  mark<R extends ProducerRecord>(record: R): R {
-    if (this.#headers.length === 0) return record;
-    return { ...record, headers: withTraceHeaders(record.headers, this.#headers) };
+  /** A record's headers with the trace's; those that the user set are left alone. */
+  headersOf(user: HeadersInput | undefined): HeadersInput | undefined {
+    return withTraceHeaders(user, this.#headers);
   }
 
   sent(partition: number, offset: number): void {
     if (this.#span === undefined) return;
     this.#span.setAttribute("partition", partition);
+    this.#span.setAttribute("messaging.destination.partition.id", String(partition));
     if (offset >= 0) this.#span.setAttribute("offset", offset);
     endSpan(this.#span);
   }
 
+  /** Its batch failed and is sent again. */
+  retried(note: RetryNote): void {
+    noteRetry(this.#span, note);
+  }
+
   failed(error: StreamHouseError): void {
-    endSpan(this.#span, error);
+    endFailed(this.#span, error);
   }
 }
+
+/** The trace of all records of a `sendBatch()`. */
+export class BulkTrace {
+  readonly origin: SpanContext;
+  readonly #headers: readonly (readonly RecordHeader[])[];
+  readonly #common: readonly RecordHeader[];
+  readonly #span: Span | undefined;
+
+  /** `headers`: of single records, by their place; where there are none, `common` is written. */
+  constructor(
+    origin: SpanContext,
+    common: readonly RecordHeader[],
+    headers: readonly (readonly RecordHeader[])[] = [],
+    span?: Span,
+  ) {
+    this.origin = origin;
+    this.#common = common;
+    this.#headers = headers;
+    this.#span = span;
+  }
+
+  headersOf(user: HeadersInput | undefined, place: number): HeadersInput | undefined {
+    return withTraceHeaders(user, this.#headers[place] ?? this.#common);
+  }
+
+  sent(): void {
+    endSpan(this.#span);
+  }
+
+  retried(note: RetryNote): void {
+    noteRetry(this.#span, note);
+  }
+
+  failed(error: StreamHouseError): void {
+    endFailed(this.#span, error);
+  }
+}
+
+function noteRetry(span: Span | undefined, { error, attempt, epoch }: RetryNote): void {
+  if (span === undefined) return;
+  const where = epoch === undefined ? { attempt } : { attempt, epoch };
+  addFailureEvent(span, "failed_attempt", error, where);
+  addSpanEvent(span, "retry", { "error.type": error.code, ...where });
+}
+
+function endFailed(span: Span | undefined, error: StreamHouseError): void {
+  if (span === undefined) return;
+  if (error.outcome === "unknown") addFailureEvent(span, "unknown_outcome", error);
+  endSpan(span, error);
+}
+
+/** Events of one span: a request of hundreds of batches must not make a span of hundreds of events. */
+const eventsMax = 16;
 
 /** The span of one request. */
 export class RequestTrace {
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  readonly context: SpanContext;
   readonly #span: Span;
+  #ended = false;
 
-  constructor(span: Span) {
+  constructor(span: Span, batches: readonly TracedBatch[]) {
     this.#span = span;
-    const { traceparent, tracestate } = traceFields(span.spanContext());
+    this.context = span.spanContext();
+    const { traceparent, tracestate } = traceFields(this.context);
     this.traceparent = traceparent;
     this.tracestate = tracestate;
+    for (const batch of batches.filter((it) => it.attempts > 1).slice(0, eventsMax)) {
+      const { topic, partition, attempts: attempt, lastError } = batch;
+      const code = lastError?.code ?? "INTERNAL";
+      addSpanEvent(span, "retry", { "error.type": code, attempt, topic, partition });
+    }
   }
 
-  /** `failed`: batches of it that were not taken. */
-  answered(failed: number): void {
+  /** `results` in the order of the batches. Of this and the following only the first call counts. */
+  answered(results: readonly BatchResult[], batches: readonly TracedBatch[]): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#span.setAttribute(RPC_RESPONSE_STATUS_CODE, "OK");
+    let failed = 0;
+    let first: StreamHouseError | undefined;
+    results.forEach(({ error: detail }, i) => {
+      if (detail === undefined) return;
+      const error = fromErrorDetail(detail);
+      first ??= error;
+      failed++;
+      const { topic = "", partition = -1, attempts: attempt = 1 } = batches[i] ?? {};
+      const where = { topic, partition, attempt };
+      if (failed <= eventsMax) addFailureEvent(this.#span, "refused", error, where);
+    });
     if (failed > 0) this.#span.setAttribute("failed_batches", failed);
-    endSpan(this.#span);
+    endSpan(this.#span, failed === results.length ? first : undefined);
   }
 
   failed(error: StreamHouseError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#span.setAttribute(RPC_RESPONSE_STATUS_CODE, grpcStatusName(grpcStatusOf(error)));
+    if (error.kind === "fenced" || error.outcome === "unknown") {
+      addFailureEvent(this.#span, "failed", error);
+    }
     endSpan(this.#span, error);
+  }
+
+  /** Nobody waits for the answer any more. `outcome`: of its records. */
+  abandoned(outcome: ErrorOutcome, reason: string): void {
+    const message = `the request was given up: ${reason}`;
+    this.failed(new StreamHouseError({ code: "ABORTED", kind: "closed", outcome, message }));
   }
 }
 
 export class ProducerTracing {
   readonly #telemetry: Telemetry;
   readonly #headers: HeaderWriter;
+  /** Of the last record without a span: a trace's records share it. */
+  #shared: SendTrace | undefined;
+  #sharedHeaders: readonly RecordHeader[] | undefined;
 
   constructor(telemetry: Telemetry) {
     this.#telemetry = telemetry;
@@ -92,20 +210,40 @@ export class ProducerTracing {
   send(topic: string, record: ProducerRecord): SendTrace | undefined {
     const active = this.#active();
     if (active === undefined) return undefined;
-    const bytes = record.value?.length ?? 0;
-    const span = startSendSpan(this.#telemetry, topic, bytes, record.partition);
-    const origin = span?.spanContext() ?? active;
-    return new SendTrace(origin, this.#headers.headers(contextOfSpan(span)), span);
+    const span = startSendSpan(this.#telemetry, topic, record);
+    if (span === undefined) return this.#withoutSpan(active);
+    return new SendTrace(span.spanContext(), this.#headers.headers(contextOfSpan(span)), span);
   }
 
-  /** For all records of a `sendBatch()`: they come from the active span and have none of their own. */
-  sendBatch(): SendTrace | undefined {
+  #withoutSpan(active: SpanContext): SendTrace {
+    const headers = this.#headers.headers();
+    if (this.#shared?.origin !== active || this.#sharedHeaders !== headers) {
+      this.#shared = new SendTrace(active, headers);
+      this.#sharedHeaders = headers;
+    }
+    return this.#shared;
+  }
+
+  /** For all records of a `sendBatch()`. */
+  sendBatch(topic: string, records: readonly ProducerRecord[]): BulkTrace | undefined {
     const active = this.#active();
-    return active && new SendTrace(active, this.#headers.headers(), undefined);
+    if (active === undefined) return undefined;
+    const spans = startBulkSpans(this.#telemetry, topic, records);
+    if (spans === undefined) return new BulkTrace(active, this.#headers.headers());
+    const common = this.#headers.headers(contextOfSpan(spans.send));
+    return new BulkTrace(spans.send.spanContext(), common, this.#createdHeaders(spans), spans.send);
+  }
+
+  #createdHeaders({ created, send }: BulkSpans): (readonly RecordHeader[])[] {
+    if (created === undefined) return [];
+    return created.map((context) => {
+      const origin = context ?? send.spanContext();
+      return this.#headers.headers(trace.setSpanContext(activeContext.active(), origin));
+    });
   }
 
   #active(): SpanContext | undefined {
-    return this.#telemetry.enabled ? trace.getSpanContext(activeContext.active()) : undefined;
+    return this.#telemetry.enabled ? activeSpanContext() : undefined;
   }
 
   request(batches: readonly TracedBatch[], agent: string): RequestTrace | undefined {
@@ -117,10 +255,11 @@ export class ProducerTracing {
       bytes: batches.reduce((sum, batch) => sum + batch.sizeBytes, 0),
       topic: oneTopic ? first.topic : undefined,
       partition: batches.length === 1 ? first.partition : undefined,
+      attempt: batches.reduce((most, batch) => Math.max(most, batch.attempts), 1),
       lineage: batches.length === 1 ? first.lineage : joined(batches),
       agent,
     });
-    return span && new RequestTrace(span);
+    return span && new RequestTrace(span, batches);
   }
 }
 
@@ -128,9 +267,6 @@ export class ProducerTracing {
 function joined(batches: readonly TracedBatch[]): Lineage | undefined {
   if (batches.every((batch) => batch.lineage === undefined)) return undefined;
   const all = new Lineage();
-  for (const { lineage } of batches) {
-    all.add(lineage?.parent);
-    for (const link of lineage?.links ?? []) all.add(link.context);
-  }
+  for (const { lineage } of batches) all.join(lineage);
   return all;
 }

@@ -65,17 +65,38 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const NO_HEADERS: readonly RecordHeader[] = Object.freeze([]);
 
+/** The header in which the application's own key-value pairs travel: no part of a trace's context. */
+const BAGGAGE = "baggage";
+/** What the W3C propagator reads and writes; another one adds names of its own. */
+const W3C_NAMES: readonly string[] = ["traceparent", "tracestate"];
+/** A header value that is longer is no trace context: the specifications ask for 512 and 8,192 characters. */
+const headerBytesMax = 8_192;
+
 const headerSetter: TextMapSetter<RecordHeader[]> = {
   set(carrier, key, value) {
     carrier.push([key, encoder.encode(value)]);
   },
 };
 
+/**
+ * Names are compared without case (https://www.w3.org/TR/trace-context/#header-name). Of two `traceparent` headers neither is
+ * believed; the lists `tracestate` and `baggage` are joined.
+ */
 const headerGetter: TextMapGetter<readonly RecordHeader[]> = {
   keys: (carrier) => carrier.map((header) => header[0]),
   get(carrier, key) {
-    const value = carrier.find((header) => header[0] === key)?.[1];
-    return value ? decoder.decode(value) : undefined;
+    const wanted = key.toLowerCase();
+    const isList = wanted === "tracestate" || wanted === BAGGAGE;
+    let found: string | undefined;
+    for (const [name, value] of carrier) {
+      if (name.length !== wanted.length || name.toLowerCase() !== wanted) continue;
+      if (value === null || value.length > headerBytesMax) return undefined;
+      const text = decoder.decode(value);
+      if (found === undefined) found = text;
+      else if (isList) found = `${found},${text}`;
+      else return undefined;
+    }
+    return found;
   },
 };
 
@@ -126,9 +147,16 @@ class PropagatorHeaders implements HeaderWriter {
   }
 }
 
+type OwnHeader = readonly [string, Uint8Array | string | null];
+
+function ownHeaders(user: HeadersInput): OwnHeader[] {
+  return Array.isArray(user) ? [...user] : Object.entries(user);
+}
+
 /**
- * The user's headers with the trace's behind them. A header that the user set is left alone, and keeps the trace's one of the same
- * name out. Without trace headers the user's own object is answered.
+ * The user's headers with the trace's behind them. A header that the user set is left alone, whatever its case. The headers of a
+ * trace's context belong together, so one of them keeps the trace's others out: a `tracestate` beside a foreign `traceparent` would
+ * say something untrue. Baggage stands for itself. Without trace headers the user's own object is answered.
  */
 export function withTraceHeaders(
   user: HeadersInput | undefined,
@@ -136,12 +164,39 @@ export function withTraceHeaders(
 ): HeadersInput | undefined {
   if (trace.length === 0) return user;
   if (user === undefined) return trace;
-  const own: (readonly [string, Uint8Array | string | null])[] = Array.isArray(user)
-    ? [...user]
-    : Object.entries(user);
+  const own = ownHeaders(user);
   const names = new Set(own.map(([name]) => name.toLowerCase()));
-  for (const header of trace) if (!names.has(header[0])) own.push(header);
+  const fields = [...W3C_NAMES, ...trace.map(([name]) => name)];
+  const isOwnTrace = fields.some((name) => name !== BAGGAGE && names.has(name));
+  for (const header of trace) {
+    const keptOut = header[0] === BAGGAGE ? names.has(BAGGAGE) : isOwnTrace;
+    if (!keptOut) own.push(header);
+  }
   return own;
+}
+
+/** Whether the user's own headers carry a trace's context, well formed or not. Read by the global propagator's names. */
+export function carriesTrace(user: HeadersInput | undefined): boolean {
+  if (user === undefined) return false;
+  const fields = new Set([...W3C_NAMES, ...propagatorFields()]);
+  fields.delete(BAGGAGE);
+  return ownHeaders(user).some(([name]) => fields.has(name.toLowerCase()));
+}
+
+/** The creation context that the user put into the headers himself. */
+export function contextOfOwnHeaders(user: HeadersInput): Context | undefined {
+  const asSent = ownHeaders(user).map(
+    ([name, value]) => [name, typeof value === "string" ? encoder.encode(value) : value] as const,
+  );
+  return contextOfRecord(asSent);
+}
+
+function propagatorFields(): string[] {
+  try {
+    return propagation.fields().map((name) => name.toLowerCase());
+  } catch {
+    return [];
+  }
 }
 
 /** The creation context that a record's headers carry, or undefined. Read by the global propagator. */
@@ -149,7 +204,8 @@ export function contextOfRecord(headers: readonly RecordHeader[]): Context | und
   if (headers.length === 0) return undefined;
   try {
     const context = propagation.extract(ROOT_CONTEXT, headers, headerGetter);
-    return trace.getSpanContext(context) === undefined ? undefined : context;
+    const spanContext = trace.getSpanContext(context);
+    return spanContext !== undefined && isSpanContextValid(spanContext) ? context : undefined;
   } catch {
     return undefined;
   }

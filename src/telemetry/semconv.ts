@@ -26,8 +26,23 @@ export const ERROR_TYPE = "error.type";
  * the one place to change.
  */
 export const RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
+/** Our own code of a failed call, where `error.type` is the gRPC status by the conventions. */
+export const STREAMHOUSE_ERROR_CODE = "streamhouse.error.code";
 export const SERVER_ADDRESS = "server.address";
 export const SERVER_PORT = "server.port";
 
 /** The one series that a full family folds into, by the metrics SDK's specification. */
 export const METRIC_OVERFLOW = "otel.metric.overflow";
+
+/**
+ * `server.address` and `server.port` of an agent's `host:port`; an address without a port (`in-process`) is all address.
+ * https://opentelemetry.io/docs/specs/semconv/registry/attributes/server/
+ */
+export function serverAttributes(address: string): Record<string, string | number> {
+  const match = /^(.+):(\d{1,5})$/.exec(address);
+  if (match === null) return { [SERVER_ADDRESS]: address };
+  const [, host = "", port] = match;
+  // Brackets are how an IPv6 address is written beside a port; they are no part of it.
+  const bare = host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
+  return { [SERVER_ADDRESS]: bare, [SERVER_PORT]: Number(port) };
+}

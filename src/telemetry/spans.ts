@@ -1,49 +1,23 @@
 /**
- * Every span of StreamHouse: name, kind, parent and attributes in one place (docs/observability.md has the table). Names and short
- * attributes are the seed's (`topic`, `partition`, `value_len`, `record_count`, `timeout_ms`), beside the messaging conventions'
- * own. No function throws, and none costs more than nanoseconds a record without an SDK. Called by producer, agent, consumer.
+ * What all spans of StreamHouse have in common, and the spans of batches, requests and flushes. docs/tracing.md has the table of all
+ * of them: name, kind, parent, links, attributes. Names and short attributes are the seed's (`topic`, `partition`, `record_count`),
+ * beside the conventions' own. No function throws. The spans of records are in `record-spans.ts`, those of calls in `rpc-spans.ts`.
  */
 import {
   type Attributes,
   context as activeContext,
   type Context,
-  type Link,
   ROOT_CONTEXT,
   type Span,
   SpanKind,
   type SpanOptions,
   SpanStatusCode,
-  TraceFlags,
   trace,
 } from "@opentelemetry/api";
 import { StreamHouseError } from "../core/errors.ts";
-import type { RecordHeader } from "../core/record.ts";
 import type { Lineage } from "./lineage.ts";
-import { contextOfCall, contextOfRecord, type TraceFields } from "./propagation.ts";
 import * as semconv from "./semconv.ts";
 import type { Telemetry } from "./telemetry.ts";
-
-/**
- * PRODUCER `send <topic>`: one record, from `send()` to its acknowledgement. Undefined unless the span that is active is
- * sampled: most records then cost one look at the active context.
- */
-export function startSendSpan(
-  telemetry: Telemetry,
-  topic: string,
-  valueBytes: number,
-  partition?: number,
-): Span | undefined {
-  if (!telemetry.enabled) return undefined;
-  const parent = activeContext.active();
-  const spanContext = trace.getSpanContext(parent);
-  if (spanContext === undefined || (spanContext.traceFlags & TraceFlags.SAMPLED) === 0) {
-    return undefined;
-  }
-  const attributes = messaging("send", "send", topic, partition);
-  attributes.value_len = valueBytes;
-  attributes[semconv.MESSAGING_MESSAGE_BODY_SIZE] = valueBytes;
-  return start(telemetry, `send ${topic}`, { kind: SpanKind.PRODUCER, attributes }, parent);
-}
 
 /** What is known of a batch that goes to an agent. */
 export interface BatchSpanInit {
@@ -53,47 +27,25 @@ export interface BatchSpanInit {
   readonly bytes?: number | undefined;
   /** `host:port` of the agent. */
   readonly agent?: string | undefined;
+  /** How often its oldest batch was sent, this time included. */
+  readonly attempt?: number | undefined;
   /** Where its records come from: gives the parent or the links. */
   readonly lineage?: Lineage | undefined;
 }
 
-/** CLIENT `send_batch_to_agent`: one request of a producer, from the hand-over to the network until its answer. */
+/**
+ * CLIENT `send_batch_to_agent`: one request of a producer, from the hand-over to the network until its answer. Its name has no
+ * destination: a request may carry batches of several topics.
+ */
 export function startBatchSpan(telemetry: Telemetry, init: BatchSpanInit): Span | undefined {
-  const attributes: Attributes =
-    init.topic === undefined
-      ? { [semconv.MESSAGING_SYSTEM]: semconv.MESSAGING_SYSTEM_VALUE }
-      : messaging("send_batch", "send", init.topic, init.partition);
+  if (!telemetry.enabled) return undefined;
+  const attributes = messaging("send_batch_to_agent", "send", init.topic, init.partition);
   attributes.record_count = init.recordCount;
   attributes[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = init.recordCount;
   if (init.bytes !== undefined) attributes.bytes = init.bytes;
-  if (init.agent !== undefined) attributes[semconv.SERVER_ADDRESS] = init.agent;
+  if (init.attempt !== undefined) attributes.attempt = init.attempt;
+  if (init.agent !== undefined) Object.assign(attributes, semconv.serverAttributes(init.agent));
   return startOf(telemetry, "send_batch_to_agent", SpanKind.CLIENT, attributes, init.lineage);
-}
-
-/** SERVER `ProducerService.produce`: one Produce call or one frame of a ProduceStream, continuing the caller's trace. */
-export function startProduceServerSpan(
-  telemetry: Telemetry,
-  call: TraceFields,
-  init: { readonly recordCount: number; readonly batches: number; readonly bytes: number },
-): Span | undefined {
-  const attributes = {
-    ...rpc("streamhouse.v1.ProducerService/Produce"),
-    record_count: init.recordCount,
-    batch_count: init.batches,
-    bytes: init.bytes,
-  };
-  return startServer(telemetry, "ProducerService.produce", call, attributes);
-}
-
-/** SERVER span of any other call, named as in the seed: `ConsumerService.fetch`, `GroupService.commit_offsets`. */
-export function startServerSpan(
-  telemetry: Telemetry,
-  name: string,
-  call: TraceFields,
-  attributes: Attributes = {},
-): Span | undefined {
-  const own = { [semconv.RPC_SYSTEM_NAME]: "grpc", ...attributes };
-  return startServer(telemetry, name, call, own);
 }
 
 /** INTERNAL `flush`: from seal to commit of one flush of an agent. */
@@ -102,10 +54,12 @@ export function startFlushSpan(
   init: {
     readonly batches: number;
     readonly bytes: number;
+    readonly records?: number | undefined;
     readonly lineage?: Lineage | undefined;
   },
 ): Span | undefined {
-  const attributes = { batch_count: init.batches, bytes: init.bytes };
+  const attributes: Attributes = { batch_count: init.batches, bytes: init.bytes };
+  if (init.records !== undefined) attributes.record_count = init.records;
   return startOf(telemetry, "flush", SpanKind.INTERNAL, attributes, init.lineage);
 }
 
@@ -129,70 +83,28 @@ export function startMetadataSpan(
   return startChild(telemetry, parent, `metadata ${operation}`, SpanKind.CLIENT, attributes);
 }
 
-/** CLIENT `receive`: one `poll()`. Set what came with `span.setAttribute("record_count", n)`. */
-export function startReceiveSpan(
-  telemetry: Telemetry,
-  init: {
-    readonly timeoutMs: number;
-    readonly group?: string | undefined;
-    /** With one topic the span is named after it too. */
-    readonly topic?: string | undefined;
-  },
-): Span | undefined {
-  const attributes = messaging("receive", "receive", init.topic, undefined, init.group);
-  attributes.timeout_ms = init.timeoutMs;
-  const name = init.topic === undefined ? "receive" : `receive ${init.topic}`;
-  if (!telemetry.enabled) return undefined;
-  return start(telemetry, name, { kind: SpanKind.CLIENT, attributes }, activeContext.active());
-}
-
-/** What is known of a record that an application works on. */
-export interface ProcessSpanInit {
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly group?: string | undefined;
-  readonly headers: readonly RecordHeader[];
-}
-
-/** CONSUMER `process <topic>`: the application's work on one record, linked to the context that created the record. */
-export function startProcessSpan(telemetry: Telemetry, init: ProcessSpanInit): Span | undefined {
-  if (!telemetry.enabled) return undefined;
-  const attributes = messaging("process", "process", init.topic, init.partition, init.group);
-  attributes.offset = init.offset;
-  const created = contextOfRecord(init.headers);
-  const creation = created && trace.getSpanContext(created);
-  const links: Link[] = creation === undefined ? [] : [{ context: creation }];
-  const options = { kind: SpanKind.CONSUMER, attributes, links };
-  return start(telemetry, `process ${init.topic}`, options, activeContext.active());
-}
-
-/** CLIENT `commit <group>`: one commit of offsets (the conventions' settle). */
-export function startSettleSpan(
-  telemetry: Telemetry,
-  group: string,
-  attributes: Attributes = {},
-): Span | undefined {
-  if (!telemetry.enabled) return undefined;
-  const own = { ...messaging("commit", "settle", undefined, undefined, group), ...attributes };
-  const options = { kind: SpanKind.CLIENT, attributes: own };
-  return start(telemetry, `commit ${group}`, options, activeContext.active());
-}
-
 /** Ends a span; with an error its status and `error.type` (our code) say so. Undefined is nothing to end. */
-export function endSpan(span: Span | undefined, error?: unknown): void {
+export function endSpan(span: Span | undefined, error?: unknown, endTime?: [number, number]): void {
   if (span === undefined) return;
   try {
     if (error !== undefined) {
-      const message = error instanceof Error ? error.message : String(error);
-      const name = error instanceof Error ? error.name : "_OTHER";
-      span.setAttribute(semconv.ERROR_TYPE, StreamHouseError.is(error) ? error.code : name);
-      span.setStatus({ code: SpanStatusCode.ERROR, message });
+      span.setAttribute(semconv.ERROR_TYPE, errorTypeOf(error));
+      span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) });
     }
-    span.end();
+    span.end(endTime);
   } catch {
     // A span processor of the application threw: the work that the span measured is done all the same.
   }
+}
+
+/** `error.type`: our code, or the class of what the application threw. A closed list but for the latter. */
+export function errorTypeOf(error: unknown): string {
+  if (StreamHouseError.is(error)) return error.code;
+  return error instanceof Error ? error.name : "_OTHER";
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Something that happened during a span: a retry, a fencing, a rebalance. */
@@ -204,10 +116,35 @@ export function addSpanEvent(span: Span | undefined, name: string, attributes?: 
   }
 }
 
+/**
+ * The event of a failure that did not end the work: `fenced` if somebody else holds what was held, `unknown_outcome` if it may have
+ * been applied, otherwise `name`.
+ */
+export function addFailureEvent(
+  span: Span | undefined,
+  name: string,
+  error: StreamHouseError,
+  attributes: Attributes = {},
+): void {
+  if (span === undefined) return;
+  const { code, kind, outcome } = error;
+  const isFenced = kind === "fenced" || code === "GROUP_FENCED" || code === "UNKNOWN_MEMBER";
+  const event = isFenced ? "fenced" : outcome === "unknown" ? "unknown_outcome" : name;
+  addSpanEvent(span, event, { [semconv.ERROR_TYPE]: code, outcome, ...attributes });
+}
+
 /** Runs `fn` with the span active, so that what it starts becomes its child. */
 export function withSpan<T>(span: Span | undefined, fn: () => T): T {
   if (span === undefined) return fn();
   return activeContext.with(trace.setSpan(activeContext.active(), span), fn);
+}
+
+/**
+ * Runs `fn` outside of every trace: for work that goes on in the background, and would otherwise belong for ever to the span that
+ * happened to be active when it began.
+ */
+export function detached<T>(fn: () => T): T {
+  return activeContext.with(ROOT_CONTEXT, fn);
 }
 
 /** The context whose active span is this one; without a span the active context as it is. */
@@ -232,16 +169,6 @@ function startOf(
   return start(telemetry, name, { kind, attributes, links }, context);
 }
 
-function startServer(
-  telemetry: Telemetry,
-  name: string,
-  call: TraceFields,
-  attributes: Attributes,
-): Span | undefined {
-  if (!telemetry.enabled) return undefined;
-  return start(telemetry, name, { kind: SpanKind.SERVER, attributes }, contextOfCall(call));
-}
-
 /** Only under a span that is recorded: a store call of an unsampled flush has no span either. */
 function startChild(
   telemetry: Telemetry,
@@ -254,7 +181,8 @@ function startChild(
   return start(telemetry, name, { kind, attributes }, trace.setSpan(ROOT_CONTEXT, parent));
 }
 
-function start(
+/** For the rooms of this wing that name spans. Undefined if the application's SDK threw. */
+export function start(
   telemetry: Telemetry,
   name: string,
   options: SpanOptions,
@@ -268,11 +196,8 @@ function start(
   }
 }
 
-function rpc(method: string): Attributes {
-  return { [semconv.RPC_SYSTEM_NAME]: "grpc", [semconv.RPC_METHOD]: method };
-}
-
-function messaging(
+/** The conventions' attributes that are the same for every messaging span. */
+export function messaging(
   name: string,
   type: string,
   topic?: string,

@@ -196,17 +196,22 @@ describe("the consumer's spans", () => {
     await until(consumer.poll(1_500));
     agent.groups.expel();
     await refused(until(consumer.commit()), "UNKNOWN_MEMBER");
-    const [receive, commit] = exporter.getFinishedSpans();
+    const [receive, call, commit] = exporter.getFinishedSpans();
     assert.equal(receive?.name, "receive t");
     assert.equal(receive?.kind, SpanKind.CLIENT);
     assert.equal(receive?.attributes.timeout_ms, 1_500);
     assert.equal(receive?.attributes.record_count, 2);
-    assert.equal(commit?.name, "commit g");
+    assert.equal(commit?.name, "commit t");
+    assert.equal(commit?.kind, SpanKind.CLIENT);
+    assert.equal(commit?.attributes["messaging.operation.type"], "settle");
     assert.equal(commit?.attributes["error.type"], "UNKNOWN_MEMBER");
     assert.deepEqual(
-      commit?.events.map((it) => it.name),
-      ["fenced"],
+      commit?.events.map((it) => [it.name, it.attributes?.["error.type"], it.attributes?.attempt]),
+      [["fenced", "UNKNOWN_MEMBER", 1]],
     );
+    assert.equal(call?.name, "streamhouse.v1.GroupService/CommitOffsets");
+    assert.equal(call?.parentSpanContext?.spanId, commit?.spanContext().spanId);
+    assert.equal(call?.attributes["error.type"], call?.attributes["rpc.response.status_code"]);
     await until(consumer.close());
   });
 

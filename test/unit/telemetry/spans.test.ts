@@ -14,6 +14,8 @@ import {
 import { StreamHouseError } from "../../../src/core/errors.ts";
 import { Lineage } from "../../../src/telemetry/lineage.ts";
 import { createHeaderWriter, traceFields } from "../../../src/telemetry/propagation.ts";
+import * as records from "../../../src/telemetry/record-spans.ts";
+import * as rpc from "../../../src/telemetry/rpc-spans.ts";
 import * as spans from "../../../src/telemetry/spans.ts";
 import { createTelemetry } from "../../../src/telemetry/telemetry.ts";
 
@@ -57,12 +59,14 @@ describe("spans", () => {
   });
 
   it("of a send exist only under a sampled span", () => {
-    assert.equal(spans.startSendSpan(telemetry, "orders", 5), undefined);
+    assert.equal(records.startSendSpan(telemetry, "orders", { value: "12345" }), undefined);
     context.with(unsampled, () => {
-      assert.equal(spans.startSendSpan(telemetry, "orders", 5), undefined);
+      assert.equal(records.startSendSpan(telemetry, "orders", { value: "12345" }), undefined);
     });
     const parent = telemetry.tracer.startSpan("handler");
-    const span = spans.withSpan(parent, () => spans.startSendSpan(telemetry, "orders", 5, 2));
+    const span = spans.withSpan(parent, () =>
+      records.startSendSpan(telemetry, "orders", { value: "12345", partition: 2 }),
+    );
     const send = seen(span);
     assert.equal(send.name, "send orders");
     assert.equal(send.kind, SpanKind.PRODUCER);
@@ -105,7 +109,7 @@ describe("spans", () => {
 
   it("of the agent continue the caller's trace, down to store and metadata", () => {
     const init = { recordCount: 2, batches: 1, bytes: 100 };
-    const server = spans.startProduceServerSpan(telemetry, call, init);
+    const server = rpc.startProduceServerSpan(telemetry, call, init);
     const lineage = new Lineage();
     lineage.add(server?.spanContext());
     const flush = spans.startFlushSpan(telemetry, { batches: 1, bytes: 100, lineage });
@@ -134,21 +138,33 @@ describe("spans", () => {
   });
 
   it("of consuming name the group, and link to what created the record", () => {
-    const receive = seen(spans.startReceiveSpan(telemetry, { timeoutMs: 250, group: "g" }));
-    assert.deepEqual([receive.name, receive.kind], ["receive", SpanKind.CLIENT]);
+    const idle = { count: 0, records: () => [], from: [], events: [], beganAtMs: 1_000 };
+    assert.equal(records.recordReceiveSpan(telemetry, { ...idle, endedAtMs: 1_250 }), undefined);
+    const at = [{ topic: "orders", partition: 1, offset: 9, headers: [] }];
+    const one = { ...idle, count: 1, records: () => at, from: at, endedAtMs: 1_250.5 };
+    records.recordReceiveSpan(telemetry, { ...one, timeoutMs: 250, group: "g" });
+    const receive = ended();
+    assert.deepEqual([receive.name, receive.kind], ["receive orders", SpanKind.CLIENT]);
+    assert.deepEqual(
+      [receive.startTime, receive.endTime],
+      [
+        [1, 0],
+        [1, 250_500_000],
+      ],
+    );
     assert.equal(receive.attributes.timeout_ms, 250);
     assert.equal(receive.attributes["messaging.consumer.group.name"], "g");
     const created = telemetry.tracer.startSpan("create");
     const headers = createHeaderWriter(telemetry).headers(spans.contextOfSpan(created));
-    const record = { topic: "orders", partition: 1, offset: 9, group: "g", headers };
-    const process = seen(spans.startProcessSpan(telemetry, record));
+    const record = { topic: "orders", partition: 1, offset: 9, headers };
+    const process = seen(records.startProcessSpan(telemetry, record, "g")?.span);
     assert.deepEqual([process.name, process.kind], ["process orders", SpanKind.CONSUMER]);
     assert.deepEqual(
       process.links.map((link) => link.context.spanId),
       [created.spanContext().spanId],
     );
-    const settle = seen(spans.startSettleSpan(telemetry, "g"));
-    assert.equal(settle.name, "commit g");
+    const settle = seen(records.startSettleSpan(telemetry, "g", [record]));
+    assert.equal(settle.name, "commit orders");
   });
 
   it("say by code what failed", () => {
@@ -157,13 +173,30 @@ describe("spans", () => {
       kind: "unavailable",
       message: "full",
     });
-    const span = seen(spans.startServerSpan(telemetry, "ConsumerService.fetch", call), error);
+    const span = seen(spans.startBatchSpan(telemetry, { recordCount: 1 }), error);
     assert.equal(span.attributes["error.type"], "OVERLOADED");
     assert.deepEqual(span.status, { code: 2, message: "full" });
   });
 
+  it("of calls have the gRPC status, which is an error of a server only where the server failed", () => {
+    const method = "streamhouse.v1.ConsumerService/Fetch";
+    const fault = new StreamHouseError({ code: "INTERNAL", kind: "internal", message: "broken" });
+    rpc.endCall(rpc.startServerSpan(telemetry, method, call), "server", "INTERNAL", fault);
+    const failed = ended();
+    assert.deepEqual([failed.name, failed.kind], [method, SpanKind.SERVER]);
+    assert.equal(failed.attributes["rpc.response.status_code"], "INTERNAL");
+    assert.equal(failed.attributes["error.type"], "INTERNAL");
+    assert.equal(failed.status.code, 2);
+    const gone = new StreamHouseError({ code: "TOPIC_NOT_FOUND", kind: "invalid", message: "no" });
+    rpc.endCall(rpc.startServerSpan(telemetry, method, call), "server", "NOT_FOUND", gone);
+    const refused = ended();
+    assert.equal(refused.attributes["streamhouse.error.code"], "TOPIC_NOT_FOUND");
+    assert.equal(refused.attributes["error.type"], undefined);
+    assert.equal(refused.status.code, 0);
+  });
+
   it("carry events", () => {
-    const span = spans.startSettleSpan(telemetry, "g");
+    const span = records.startSettleSpan(telemetry, "g");
     spans.addSpanEvent(span, "rebalance", { epoch: 3 });
     assert.deepEqual(
       seen(span).events.map((event) => [event.name, event.attributes]),
@@ -174,13 +207,13 @@ describe("spans", () => {
   it("do not exist with telemetry off", () => {
     const parent = telemetry.tracer.startSpan("handler");
     spans.withSpan(parent, () => {
-      assert.equal(spans.startSendSpan(off, "t", 1), undefined);
+      assert.equal(records.startSendSpan(off, "t", { value: "x" }), undefined);
       assert.equal(spans.startBatchSpan(off, { recordCount: 1 }), undefined);
       assert.equal(
-        spans.startProduceServerSpan(off, call, { recordCount: 1, batches: 1, bytes: 1 }),
+        rpc.startProduceServerSpan(off, call, { recordCount: 1, batches: 1, bytes: 1 }),
         undefined,
       );
-      assert.equal(spans.startReceiveSpan(off, { timeoutMs: 1 }), undefined);
+      assert.equal(records.startBulkSpans(off, "t", [{ value: "x" }]), undefined);
     });
     assert.doesNotThrow(() => spans.endSpan(undefined));
     assert.equal(
@@ -213,7 +246,7 @@ describe("spans", () => {
     const span = spans.startBatchSpan(telemetry, { recordCount: 1 });
     const fields = traceFields(span?.spanContext());
     const server = seen(
-      spans.startProduceServerSpan(telemetry, fields, { recordCount: 1, batches: 1, bytes: 1 }),
+      rpc.startProduceServerSpan(telemetry, fields, { recordCount: 1, batches: 1, bytes: 1 }),
     );
     assert.equal(server.parentSpanContext?.spanId, span?.spanContext().spanId);
     assert.equal(server.parentSpanContext?.isRemote, true);

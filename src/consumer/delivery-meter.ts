@@ -1,0 +1,103 @@
+/**
+ * When records were handed to the application, measured exactly in number and closely in time, without reading the clock for each: at
+ * full speed that would cost a twentieth of the throughput. What is handed over at once has one reading. Record by record the clock
+ * is read every `chunk` records, and the chunk is made so small that it takes about a millisecond: a slow handler is read at each
+ * record. One for each consumer; called by its deliveries.
+ */
+import type { Clock } from "../core/clock.ts";
+import type { ConsumerRecord } from "../core/record.ts";
+import { creationOf } from "../telemetry/creation-context.ts";
+import type { DeliveryCells } from "./instruments.ts";
+
+/** Records between two readings of the clock: so many may be a little off when a handler suddenly stalls. */
+const CHUNK_MAX = 256;
+/** A chunk should take about so long, ms. */
+const CHUNK_MS = 1;
+
+/**
+ * How the records between two readings lie in time: `together` · `spread` one after the other up to now · `stalled` handed over soon
+ * after the last reading, and the application is at the last of them since.
+ */
+export type DeliveryPace = "together" | "spread" | "stalled";
+
+export class DeliveryMeter {
+  readonly #clock: Clock;
+  readonly #enabled: boolean;
+  /** Records to hand out before the clock is looked at. */
+  left: number;
+  #chunk = 1;
+  /** Wall clock, ms. */
+  #lookedAt = 0;
+
+  constructor(clock: Clock, options: { readonly enabled: boolean }) {
+    this.#clock = clock;
+    this.#enabled = options.enabled;
+    this.left = options.enabled ? 1 : Number.POSITIVE_INFINITY;
+  }
+
+  /** The application asks, and is about to get something after it may have waited. */
+  begin(): void {
+    if (this.#enabled) this.#lookedAt = this.#clock.now();
+  }
+
+  /** Samples for `records[from]` to `records[to - 1]`, all of one batch. */
+  delivered(
+    cells: DeliveryCells,
+    records: readonly ConsumerRecord[],
+    range: { readonly from: number; readonly to: number },
+    pace: DeliveryPace,
+  ): void {
+    if (!this.#enabled) return;
+    const { from, to } = range;
+    const now = this.#clock.now();
+    const elapsed = now - this.#lookedAt;
+    if (pace === "together") record(cells, records, from, to, now);
+    else if (pace === "stalled") {
+      record(cells, records, from, to, Math.min(now, this.#lookedAt + CHUNK_MS));
+    } else if (elapsed <= 2 * CHUNK_MS || to - from === 1) record(cells, records, from, to, now);
+    else {
+      const each = elapsed / (to - from);
+      for (let i = from; i < to; i++) {
+        record(cells, records, i, i + 1, this.#lookedAt + each * (i + 1 - from));
+      }
+    }
+    if (pace === "spread") this.#adapt(to - from, elapsed);
+    this.#lookedAt = now;
+  }
+
+  /** After a jump of the clock the chunk is wrong once. */
+  #adapt(records: number, elapsed: number): void {
+    const wanted = elapsed <= 0 ? CHUNK_MAX : Math.floor((records * CHUNK_MS) / elapsed);
+    // It grows by doubling, as long as that goes well, and shrinks at once.
+    this.#chunk = Math.max(1, Math.min(wanted, 2 * this.#chunk, CHUNK_MAX));
+    this.left = this.#chunk;
+  }
+}
+
+/** Samples of records that were handed over at `at`, ms since 1970. */
+function record(
+  cells: DeliveryCells,
+  records: readonly ConsumerRecord[],
+  from: number,
+  to: number,
+  at: number,
+): void {
+  const last = records[to - 1];
+  if (last === undefined || from >= to) return;
+  const { endToEndLatency, recordAge, recordAgeNegative } = cells;
+  // The agents' clock may be ahead of ours: that is no latency.
+  const latency = Math.max(0, at - last.appendTimestamp) / 1_000;
+  endToEndLatency.recordMany(latency, to - 1 - from);
+  // One record of many stands for them as an exemplar: the trace that created it.
+  endToEndLatency.recordIn(latency, last.headers.length > 0 ? creationOf(last) : undefined);
+  for (let i = from; i < to; ) {
+    const timestamp = (records[i] as ConsumerRecord).timestamp;
+    let next = i + 1;
+    // Many records in a row are of the same millisecond.
+    while (next < to && (records[next] as ConsumerRecord).timestamp === timestamp) next++;
+    const age = at - timestamp;
+    if (age < 0) recordAgeNegative.add(next - i);
+    recordAge.recordMany(Math.max(0, age) / 1_000, next - i);
+    i = next;
+  }
+}
