@@ -1,0 +1,141 @@
+/**
+ * One run, measured once, comes out the same by every way to Prometheus: our own `/metrics`, the stock exporter of an application's
+ * SDK (2.x and 3.x), and a real OpenTelemetry Collector with its default settings. Names, labels, kinds, descriptions, numbers.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { whyNoPeers } from "../../scripts/peers.ts";
+import { catalogue } from "../../src/telemetry.ts";
+import { eventually } from "../integration/child.ts";
+import { openRoutes, type Route, type Routes } from "./routes.ts";
+import { differences, type Exposition, familyOf, only, readExposition } from "./series.ts";
+import { LAGGING, SENT, type Workload, work } from "./workload.ts";
+
+/**
+ * Labels that say where a series comes from, not what it is. The stock exporters and the Collector print the scope by default
+ * (`withoutScopeInfo`, `without_scope_info` leave it out), the Collector also the resource's service as `job` and `instance`.
+ */
+const ignoredLabels = [
+  "otel_scope_name",
+  "otel_scope_version",
+  "otel_scope_schema_url",
+  "job",
+  "instance",
+];
+
+/** Each reader's own work, so no two agree on it; present on each that has something to say. */
+const ofTheReader = /^streamhouse_telemetry_/;
+
+/** Gauges that move by themselves: compared by name and labels. */
+const live = [
+  "streamhouse_consumer_lag_seconds",
+  "streamhouse_group_lag_seconds",
+  "streamhouse_lag_age_seconds",
+];
+
+/** What only failures, or settings that this run has not, would feed. */
+const notInThisRun: readonly string[] = [];
+
+function read(text: string): Exposition {
+  return only(readExposition(text, { ignoredLabels }), (family) => !ofTheReader.test(family));
+}
+
+/**
+ * A histogram series without a sample is there as zeros where cells are read, and is not there where an SDK aggregates samples:
+ * it comes with the first one.
+ */
+function withoutEmptyHistograms(exposition: Exposition): Exposition {
+  const { types, help, series } = exposition;
+  const empty = new Set<string>();
+  for (const [key, value] of series) {
+    const isCount = types.get(familyOf(exposition, key)) === "histogram" && /_count\{/.test(key);
+    if (isCount && value === 0) empty.add(key.replace("_count{", "{"));
+  }
+  const seriesOf = (key: string) =>
+    key
+      .replace(/_(bucket|sum|count)\{/, "{")
+      .replace(/,?le="[^"]*"/, "")
+      .replace("{,", "{");
+  const kept = new Map([...series].filter(([key]) => !empty.has(seriesOf(key))));
+  const families = new Set([...kept.keys()].map((key) => familyOf(exposition, key)));
+  const named = (map: ReadonlyMap<string, string>) =>
+    new Map([...map].filter(([name]) => families.has(name)));
+  return { types: named(types), help: named(help), series: kept };
+}
+
+describe("three routes to Prometheus", { skip: whyNoPeers() ?? false }, () => {
+  let routes: Routes;
+  let workload: Workload;
+
+  before(async () => {
+    routes = await openRoutes();
+    workload = await work(routes.telemetry);
+  });
+  after(async () => {
+    await workload?.close();
+    await routes?.stop();
+  });
+
+  const gauge = (exposition: Exposition) => (family: string) =>
+    exposition.types.get(family) === "gauge";
+
+  /** Until two readings that are moments apart agree: the agent goes on renewing leases and refreshing lag. */
+  async function agree(route: Route, view: (it: Exposition) => Exposition): Promise<void> {
+    let last: readonly string[] = [];
+    await eventually(`${route.name} to say the same`, async () => {
+      const own = read(await routes.own.scrape());
+      const other = read(await route.scrape());
+      last = differences(view(own), view(other));
+      return last.length === 0;
+    }).catch(() => assert.deepEqual(last, [], route.name));
+  }
+
+  it("carry a run in which every instrument was fed", async () => {
+    const own = read(await routes.own.scrape());
+    const families = [...own.types.keys()];
+    const missing = Object.values(catalogue)
+      .map(({ name }) => name.replaceAll(".", "_"))
+      .filter((name) => !ofTheReader.test(name))
+      .filter(
+        (name) =>
+          !families.some(
+            (family) => family.replace(/_(total|seconds)$/, "") === name.replace(/_seconds$/, ""),
+          ),
+      );
+    assert.deepEqual(missing, notInThisRun);
+    assert.equal(own.series.get('streamhouse_records_sent_total{topic="orders"}'), SENT);
+    const lag = [...own.series].filter(([key]) =>
+      /^streamhouse_consumer_lag_records\{group_id="lagging"/.test(key),
+    );
+    assert.equal(
+      lag.reduce((sum, [, value]) => sum + value, 0),
+      LAGGING,
+    );
+  });
+
+  it("agree on every gauge that is still, while everything is open", async () => {
+    for (const route of routes.others) {
+      await agree(route, (it) => only(only(it, gauge(it)), (name) => !live.includes(name)));
+    }
+  });
+
+  it("agree on name, labels, kind and description of the gauges that move", async () => {
+    for (const route of routes.others) {
+      await agree(route, (it) => {
+        const moving = only(it, (name) => live.includes(name));
+        return { ...moving, series: new Map([...moving.series.keys()].map((key) => [key, 0])) };
+      });
+    }
+  });
+
+  it("agree on every counter and every histogram bucket, once nothing moves any more", async () => {
+    await workload.close();
+    const counted = (it: Exposition) => only(it, (family) => !gauge(it)(family));
+    const own = withoutEmptyHistograms(counted(read(await routes.own.scrape())));
+    assert.ok(own.series.size > 500, `${own.series.size} series`);
+    for (const route of routes.others) {
+      const other = withoutEmptyHistograms(counted(read(await route.scrape())));
+      assert.deepEqual(differences(own, other), [], route.name);
+    }
+  });
+});
