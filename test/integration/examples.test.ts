@@ -32,7 +32,7 @@ describe("examples", () => {
 
   it("are all run here", () => {
     const files = readdirSync(`${root}examples`).filter((name) => name.endsWith(".ts"));
-    const run = ["agent", "consumer", "deno", "embedded", "hono", "producer"];
+    const run = ["agent", "consumer", "deno", "embedded", "hono", "producer", "prometheus"];
     assert.deepEqual(
       files.sort(),
       run.map((name) => `${name}.ts`),
@@ -89,6 +89,20 @@ describe("examples", () => {
       return /^streamhouse_records_written_total\{.*topic="visits".*\} 2$/m.test(text);
     });
     const { code, stderr } = await shop.end("SIGTERM");
+    assert.equal(code, 0, stderr);
+  });
+
+  it("prometheus.ts serves an application's own metrics on loopback, and stops at SIGTERM", async () => {
+    const bakery = example("prometheus.ts", ["0"]);
+    const url = await bakery.says("where", (out) => /metrics on (\S+)/.exec(out)?.[1]);
+    assert.equal(new URL(url).hostname, "127.0.0.1");
+    const text = await (await fetch(url)).text();
+    assert.match(
+      text,
+      /^# TYPE loaves_baked_total counter\nloaves_baked_total\{kind="rye"\} \d+$/m,
+    );
+    assert.match(text, /^oven_duration_seconds_count\{oven="left"\} \d+$/m);
+    const { code, stderr } = await bakery.end("SIGTERM");
     assert.equal(code, 0, stderr);
   });
 
