@@ -12,6 +12,7 @@ import { type ProduceOptions, produceContender } from "./produce.ts";
 import { rawGrpcContender } from "./raw-grpc.ts";
 import { rawWriteContender } from "./raw-write.ts";
 import type { BenchSettings } from "./settings.ts";
+import { telemetryPhases } from "./telemetry/catalogue.ts";
 import { createWorkload, type Workload } from "./workload.ts";
 
 /** Contenders whose rounds are interleaved. */
@@ -19,10 +20,13 @@ export interface Phase {
   readonly contenders: readonly Contender[];
   readonly rounds: number;
   readonly warmUpRounds: number;
+  /** Left out unless it is named. */
+  readonly onlyByName?: boolean;
 }
 
 /**
- * The phases with the figures asked for, and the limits that they are compared with.
+ * The phases with the figures asked for, and the limits that they are compared with. A name stands
+ * for itself, and for all names that go on from it after a hyphen.
  * @throws TypeError for a name that is not in the catalogue
  */
 export function chosen(
@@ -33,21 +37,25 @@ export function chosen(
   const phases = allPhases(settings, scratch);
   const all = phases.flatMap((phase) => phase.contenders);
   for (const name of only) {
-    if (all.some((contender) => contender.name === name)) continue;
+    if (all.some((contender) => isNamed(contender, [name]))) continue;
     const names = all.map((contender) => contender.name).join(", ");
     throw new TypeError(`no figure is called ${JSON.stringify(name)}: there are ${names}`);
   }
-  const wanted = new Set(
-    all
-      .filter((contender) => only.length === 0 || only.includes(contender.name))
-      .flatMap((contender) => [contender.name, ...contender.limits]),
-  );
+  const asked =
+    only.length === 0
+      ? phases.filter((phase) => phase.onlyByName !== true).flatMap((phase) => phase.contenders)
+      : all.filter((contender) => isNamed(contender, only));
+  const wanted = new Set(asked.flatMap((contender) => [contender.name, ...contender.limits]));
   return phases
     .map((phase) => ({
       ...phase,
       contenders: phase.contenders.filter((contender) => wanted.has(contender.name)),
     }))
     .filter((phase) => phase.contenders.length > 0);
+}
+
+function isNamed({ name }: Contender, names: readonly string[]): boolean {
+  return names.some((it) => name === it || name.startsWith(`${it}-`));
 }
 
 function allPhases(settings: BenchSettings, scratch: Scratch): readonly Phase[] {
@@ -69,6 +77,7 @@ function allPhases(settings: BenchSettings, scratch: Scratch): readonly Phase[] 
   return [
     { contenders: side, rounds, warmUpRounds },
     { contenders: memory, rounds: 1, warmUpRounds: 0 },
+    ...telemetryPhases(settings, workload),
   ];
 }
 

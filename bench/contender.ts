@@ -3,13 +3,15 @@
  * whatever else the machine does meets all of them alike. Within a round the order is rotated.
  */
 
-export type Unit = "records/s" | "MB/s" | "ns" | "MiB";
+export type Unit = "records/s" | "MB/s" | "ns" | "ms" | "bytes" | "KiB" | "MiB" | "ratio";
 
 /** One measurement. */
 export interface Sample {
   readonly value: number;
   /** Encoded bytes moved in each second, where bytes are moved: what ratios are made from. */
   readonly bytesPerSecond?: number | undefined;
+  /** What the same measurement says beside it, by name. */
+  readonly also?: Readonly<Record<string, number>> | undefined;
 }
 
 export interface Contender {

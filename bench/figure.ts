@@ -3,6 +3,7 @@
  * same run.
  */
 import type { Contender, Sample, Samples } from "./contender.ts";
+import { medianInterval } from "./interval.ts";
 
 export interface Figure {
   readonly name: string;
@@ -12,11 +13,20 @@ export interface Figure {
   readonly min: number;
   readonly max: number;
   readonly samples: number;
+  /** Where the median lies with 95 % confidence; not with a single sample. */
+  readonly interval95?: readonly [number, number];
   /** Median of encoded megabytes (10^6 bytes) a second, where bytes were moved. */
   readonly megabytesPerSecond?: number;
   /** Bytes a second as a part of each limit's, by the limit's name: the median over the rounds. */
   readonly ratios: Readonly<Record<string, number>>;
+  /** What was measured beside the value, each with a median and interval of its own. */
+  readonly also?: Readonly<Record<string, Also>>;
   readonly note: string;
+}
+
+export interface Also {
+  readonly median: number;
+  readonly interval95?: readonly [number, number];
 }
 
 /** One figure for each contender that has samples, in their order. */
@@ -38,10 +48,27 @@ function figureOf(contender: Contender, own: readonly Sample[], samples: Samples
     min: rounded(Math.min(...values)),
     max: rounded(Math.max(...values)),
     samples: values.length,
+    ...intervalOf(values),
     ...(rates.length > 0 ? { megabytesPerSecond: rounded(median(rates) / 1e6) } : {}),
     ratios: ratiosOf(contender, own, samples),
+    ...alsoOf(own),
     note: contender.note,
   };
+}
+
+function intervalOf(values: readonly number[]): { readonly interval95?: [number, number] } {
+  const interval = medianInterval(values);
+  return interval === undefined ? {} : { interval95: [rounded(interval[0]), rounded(interval[1])] };
+}
+
+function alsoOf(own: readonly Sample[]): { readonly also?: Record<string, Also> } {
+  const names = Object.keys(own[0]?.also ?? {});
+  if (names.length === 0) return {};
+  const entries = names.map((name) => {
+    const values = own.flatMap((sample) => sample.also?.[name] ?? []);
+    return [name, { median: rounded(median(values)), ...intervalOf(values) }] as const;
+  });
+  return { also: Object.fromEntries(entries) };
 }
 
 /**

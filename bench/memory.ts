@@ -2,10 +2,9 @@
  * How much a consumer's process grows while it reads millions of records: what is still held after a
  * collection. One reading gives two figures: the heap, and the array buffers that batches lie in.
  */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { fillTopic, readBatches } from "./consume.ts";
 import type { Contender } from "./contender.ts";
+import { collector } from "./garbage.ts";
 import type { SharedHouse } from "./houses.ts";
 import type { BenchSettings } from "./settings.ts";
 import type { Workload } from "./workload.ts";
@@ -78,14 +77,4 @@ function held(collect: () => void): Memory {
   collect();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   return { heap: heapUsed, buffers: arrayBuffers };
-}
-
-/** The runtime's own way to collect garbage now: V8 shows it after a flag, Bun has a function. */
-function collector(): () => void {
-  const bun = (globalThis as { Bun?: { gc(sync: boolean): void } }).Bun;
-  if (bun !== undefined) return () => bun.gc(true);
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as unknown;
-  if (typeof collect !== "function") throw new Error("this runtime cannot collect when asked");
-  return () => collect();
 }

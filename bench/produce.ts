@@ -73,7 +73,8 @@ export async function sendChunks(producer: Producer, topic: string, chunks: Chun
   await Promise.all(unanswered);
 }
 
-async function sendEach(producer: Producer, topic: string, chunks: Chunks): Promise<void> {
+/** The same with a call and a promise for each record. */
+export async function sendEach(producer: Producer, topic: string, chunks: Chunks): Promise<void> {
   let previous: Promise<unknown> = Promise.resolve();
   let current: Promise<unknown>[] = [];
   for (const { value } of chunks.flat()) {

@@ -1,5 +1,5 @@
 /** Prints figures: as JSON lines for programs, or as a table for people. */
-import type { Figure } from "./figure.ts";
+import type { Also, Figure } from "./figure.ts";
 import type { Machine } from "./machine.ts";
 
 /** First the machine, under `header`; then a line for each figure. */
@@ -12,15 +12,32 @@ export function table(machine: Machine, figures: readonly Figure[]): string {
     figure.name,
     grouped(figure.median),
     figure.unit,
+    figure.interval95 === undefined ? "" : range(figure.interval95),
     `${grouped(figure.min)} to ${grouped(figure.max)}`,
     figure.megabytesPerSecond === undefined ? "" : grouped(figure.megabytesPerSecond),
-    Object.entries(figure.ratios)
-      .map(([name, ratio]) => `${ratio.toFixed(2)} of ${name}`)
-      .join(", "),
+    besides(figure),
   ]);
-  const head = ["figure", "median", "unit", "min to max", "MB/s", "compared in the same rounds"];
+  const head = ["figure", "median", "unit", "95 %", "min to max", "MB/s", "in the same rounds"];
   const notes = figures.map((figure) => `  ${figure.name}: ${figure.note}\n`).join("");
   return `${headLines(machine)}\n${aligned([head, ...rows])}\n${notes}`;
+}
+
+/** Ratios to the limits, and what else was measured. */
+function besides(figure: Figure): string {
+  const ratios = Object.entries(figure.ratios).map(
+    ([name, ratio]) => `${ratio.toFixed(2)} of ${name}`,
+  );
+  const also = Object.entries(figure.also ?? {}).map(
+    ([name, { median, interval95 }]: [string, Also]) =>
+      interval95 === undefined
+        ? `${name} ${grouped(median)}`
+        : `${name} ${grouped(median)} (${range(interval95)})`,
+  );
+  return [...ratios, ...also].join(", ");
+}
+
+function range([low, high]: readonly [number, number]): string {
+  return `${grouped(low)} to ${grouped(high)}`;
 }
 
 function headLines(machine: Machine): string {
@@ -36,7 +53,7 @@ function headLines(machine: Machine): string {
   ].join("\n");
 }
 
-/** Left-aligned text, right-aligned numbers (the second and fifth column). */
+/** Left-aligned text, right-aligned numbers (the second and sixth column). */
 function aligned(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, i) =>
     Math.max(...rows.map((row) => (row[i] ?? "").length)),
@@ -45,7 +62,7 @@ function aligned(rows: readonly (readonly string[])[]): string {
     .map((row) =>
       row
         .map((cell, i) =>
-          i === 1 || i === 4 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0),
+          i === 1 || i === 5 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0),
         )
         .join("  ")
         .trimEnd(),
@@ -55,5 +72,5 @@ function aligned(rows: readonly (readonly string[])[]): string {
 }
 
 function grouped(value: number): string {
-  return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
+  return value.toLocaleString("en-US", { maximumFractionDigits: Math.abs(value) < 10 ? 4 : 2 });
 }

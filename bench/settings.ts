@@ -17,6 +17,20 @@ export interface BenchSettings {
   /** Bytes that one round of the raw limits moves. */
   readonly rawBytesPerRound: number;
   readonly partitions: number;
+  readonly telemetry: TelemetrySettings;
+}
+
+/** Sizes of the figures about telemetry. */
+export interface TelemetrySettings {
+  /** Pairs of turns for each ratio; a ratio says something from ten on. */
+  readonly pairs: number;
+  /** Records of a turn with `sendBatch`, and again when they are read. */
+  readonly pairRecords: number;
+  /** Records of a turn with a promise for each. */
+  readonly pairSends: number;
+  readonly recordings: number;
+  readonly callsPerRecording: number;
+  readonly scrapes: number;
 }
 
 const common = { valueBytes: 100, partitions: 4 } as const;
@@ -31,6 +45,14 @@ export const fullSettings: BenchSettings = {
   sendsPerRound: 300_000,
   memoryRecords: 10_000_000,
   rawBytesPerRound: 536_870_912,
+  telemetry: {
+    pairs: 30,
+    pairRecords: 50_000,
+    pairSends: 30_000,
+    recordings: 15,
+    callsPerRecording: 5_000_000,
+    scrapes: 25,
+  },
 };
 
 /** `--quick`: under three minutes on two cores. */
@@ -43,4 +65,12 @@ export const quickSettings: BenchSettings = {
   sendsPerRound: 100_000,
   memoryRecords: 1_000_000,
   rawBytesPerRound: 268_435_456,
+  telemetry: {
+    pairs: 3,
+    pairRecords: 10_000,
+    pairSends: 4_000,
+    recordings: 3,
+    callsPerRecording: 1_000_000,
+    scrapes: 3,
+  },
 };

@@ -1,0 +1,69 @@
+/**
+ * Every figure about telemetry, by phase. They are measured only when asked for: `--only telemetry`,
+ * or a part of it.
+ */
+import type { Phase } from "../catalogue.ts";
+import type { Contender } from "../contender.ts";
+import type { BenchSettings } from "../settings.ts";
+import type { Workload } from "../workload.ts";
+import { allocationContenders } from "./allocation.ts";
+import { componentMemoryContenders } from "./component-memory.ts";
+import { pairContenders } from "./pairs.ts";
+import { recordingContenders } from "./recording.ts";
+import { scrapeContenders, seriesHeapContenders } from "./scrape.ts";
+import { sliceOptions } from "./slice.ts";
+import { tracedSendContenders } from "./traced-send.ts";
+import {
+  allTraces,
+  bridge,
+  control,
+  knobs,
+  none,
+  on,
+  onePercent,
+  type VariantKind,
+} from "./variants.ts";
+
+const ways: readonly VariantKind[] = [control, none, on, bridge, onePercent, allTraces];
+
+export function telemetryPhases(settings: BenchSettings, workload: Workload): Phase[] {
+  const { pairs, recordings, scrapes, callsPerRecording } = settings.telemetry;
+  const phase = (contenders: readonly Contender[], rounds: number, warmUpRounds = 1): Phase => ({
+    contenders,
+    rounds,
+    warmUpRounds,
+    onlyByName: true,
+  });
+  return [
+    phase(throughputContenders(settings, workload), pairs, 2),
+    phase(knobContenders(settings, workload), pairs),
+    phase(tracedSendContenders(settings, workload), pairs),
+    phase(recordingContenders(callsPerRecording), recordings),
+    phase(scrapeContenders(), scrapes, 2),
+    phase([...seriesHeapContenders(), ...componentMemoryContenders()], 3, 0),
+    phase(allocationContenders(settings, workload), 3),
+  ];
+}
+
+function throughputContenders(settings: BenchSettings, workload: Workload): Contender[] {
+  const { pairRecords, pairSends } = settings.telemetry;
+  const embedded = sliceOptions(workload, {
+    way: "embedded",
+    via: "sendBatch",
+    records: pairRecords,
+  });
+  const send = sliceOptions(workload, { way: "embedded", via: "send", records: pairSends });
+  const grpc = sliceOptions(workload, { way: "grpc", via: "sendBatch", records: pairRecords });
+  return ways.flatMap((kind) => [
+    ...pairContenders("telemetry-embedded", kind, embedded),
+    ...pairContenders("telemetry-send", kind, send),
+    ...pairContenders("telemetry-grpc", kind, grpc),
+  ]);
+}
+
+/** What one option costs, where it costs most: a promise for each record. */
+function knobContenders(settings: BenchSettings, workload: Workload): Contender[] {
+  const { pairSends } = settings.telemetry;
+  const send = sliceOptions(workload, { way: "embedded", via: "send", records: pairSends });
+  return knobs.flatMap((kind) => pairContenders("telemetry-knob", kind, send, on));
+}

@@ -1,0 +1,118 @@
+/**
+ * Records that are sent inside an application's own spans: each `send` has a root span of the
+ * application around it, as a web server has for a request. Measured against the same application
+ * with the same spans and `telemetry: false`, so that the ratio is StreamHouse's own part.
+ */
+import { context, propagation, ROOT_CONTEXT, type Tracer, trace } from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import { W3CTraceContextPropagator } from "@opentelemetry/core";
+import type { Producer } from "../../src/producer/producer.ts";
+import type { TelemetryOptions } from "../../src/telemetry/telemetry.ts";
+import type { Contender } from "../contender.ts";
+import type { BenchSettings } from "../settings.ts";
+import type { Workload } from "../workload.ts";
+import { pairContenders } from "./pairs.ts";
+import { type Chunks, sliceOptions } from "./slice.ts";
+import { bootstrapped, type VariantKind } from "./variants.ts";
+
+interface Case {
+  readonly name: string;
+  /** Part of the application's traces that is sampled. */
+  readonly sampled: number;
+  readonly options: TelemetryOptions;
+}
+
+const cases: readonly Case[] = [
+  { name: "1-always", sampled: 0.01, options: { propagation: "always" } },
+  { name: "1-sampled", sampled: 0.01, options: { propagation: "sampled" } },
+  { name: "1-off", sampled: 0.01, options: { propagation: "off" } },
+  { name: "all-always", sampled: 1, options: { propagation: "always" } },
+  { name: "all-batches", sampled: 1, options: { propagation: "always", recordSpans: false } },
+];
+
+export function tracedSendContenders(settings: BenchSettings, workload: Workload): Contender[] {
+  const slice = sliceOptions(workload, {
+    way: "embedded",
+    via: "send",
+    records: settings.telemetry.pairSends,
+  });
+  const globals = new Globals();
+  return cases.flatMap((it) => {
+    const [against, kind] = [false, true].map((on) => kindOf(it, on)) as [VariantKind, VariantKind];
+    return pairContenders("telemetry-traced", kind, slice, against).map((contender) =>
+      globals.around(contender),
+    );
+  });
+}
+
+function kindOf({ name, sampled, options }: Case, measured: boolean): VariantKind {
+  const part = `${sampled * 100} % of them sampled`;
+  const how = measured
+    ? `each send in a span of the application, ${part}, ${JSON.stringify(options)}`
+    : "the same spans with `telemetry: false`";
+  return {
+    name,
+    note: how,
+    open() {
+      const variant = bootstrapped(options, sampled);
+      const { telemetry } = variant;
+      const provider = telemetry === false ? undefined : telemetry.tracerProvider;
+      const tracer = (provider ?? trace).getTracer("application");
+      const send = (producer: Producer, topic: string, chunks: Chunks) =>
+        sendInSpans(tracer, producer, topic, chunks);
+      return { ...variant, telemetry: measured ? telemetry : false, send };
+    },
+  };
+}
+
+/** As `sendEach`, with a span around each call. */
+async function sendInSpans(
+  tracer: Tracer,
+  producer: Producer,
+  topic: string,
+  chunks: Chunks,
+): Promise<void> {
+  let previous: Promise<unknown> = Promise.resolve();
+  for (const chunk of chunks) {
+    const current = chunk.map(({ value }) => {
+      const span = tracer.startSpan("request", {}, ROOT_CONTEXT);
+      const sent = context.with(trace.setSpan(ROOT_CONTEXT, span), () =>
+        producer.send({ topic, value }),
+      );
+      span.end();
+      return sent;
+    });
+    await previous;
+    previous = Promise.all(current);
+  }
+  await previous;
+}
+
+/** Context and propagation work by what is registered globally: for as long as these contenders run. */
+class Globals {
+  #users = 0;
+
+  around(contender: Contender): Contender {
+    return {
+      ...contender,
+      prepare: async () => {
+        if (this.#users++ === 0) register();
+        await contender.prepare?.();
+      },
+      close: async () => {
+        await contender.close?.();
+        if (--this.#users === 0) unregister();
+      },
+    };
+  }
+}
+
+function register(): void {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+}
+
+function unregister(): void {
+  context.disable();
+  propagation.disable();
+}
