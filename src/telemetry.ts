@@ -1,5 +1,6 @@
 /** `@streamhouse/streamhouse/telemetry`: an OpenTelemetry SDK for applications that have none, and the list of instruments. */
 export { type BootstrapOptions, bootstrap, type TelemetrySdk } from "./telemetry/bootstrap.ts";
+export { sampleLinked } from "./telemetry/bootstrap-sampler.ts";
 export {
   catalogue,
   type InstrumentDescriptor,

@@ -26,6 +26,9 @@ export interface FlushCommitterComponents {
   readonly reachability: Reachability;
 }
 
+/** An attempt, counted from 1, failed with this; another one, or a look whether it was applied, follows. */
+export type CommitRetried = (error: StreamHouseError, attempt: number) => void;
+
 export interface CommitLimits {
   /** By the monotonic clock: no new attempt begins after it. */
   readonly until: number;
@@ -33,6 +36,8 @@ export interface CommitLimits {
   readonly mayCommit: () => boolean;
   /** The agent stops. */
   readonly signal: AbortSignal;
+  /** For the commit's span. */
+  readonly retried?: CommitRetried | undefined;
 }
 
 const RETRY = { baseMs: 20, maxMs: 1_000 };
@@ -77,6 +82,7 @@ export class FlushCommitter {
         return await this.#reachability.watch(this.#metadata.commitFlush(flush));
       } catch (thrown) {
         const error = asStreamHouseError(thrown, "committing a flush");
+        limits.retried?.(error, attempt);
         // "Absent" says that this attempt is not applied; a straggler of it still could be, until another commit of the same
         // flush (or of a newer epoch) closes that door. So doubt, once there, stays.
         inDoubt ||= error.outcome === "unknown";

@@ -13,6 +13,7 @@ import {
   encodeChunk,
 } from "../format/chunk.ts";
 import type { FlushCommit, FlushOutcome } from "../metadata/metadata-store.ts";
+import type { CommitRetried, CommitVerdict } from "./flush-committer.ts";
 import type { Hold, PendingBatch } from "./pending-batch.ts";
 
 /** `undone`: its batches went back to the buffer or failed; whatever its write answers is of no interest. */
@@ -31,8 +32,8 @@ export interface FlushSpan {
   readonly context?: SpanContext | undefined;
   /** Runs the write as a span of its own. */
   put<T>(work: () => Promise<T>): Promise<T>;
-  /** Runs the metadata commit as a span of its own. */
-  commit<T>(work: () => Promise<T>): Promise<T>;
+  /** Runs the metadata commit as a span of its own; `work` tells of each attempt that is not the last. */
+  commit(work: (retried: CommitRetried) => Promise<CommitVerdict>): Promise<CommitVerdict>;
   /** What became of it: `committed`, `refused`, `undone` … Only the first call counts. */
   end(outcome: string): void;
 }

@@ -277,11 +277,12 @@ export class Flusher {
 
   async #commit(flush: Flush, location: ChunkLocation): Promise<void> {
     const { committer, lease, segments } = this.#parts;
-    const verdict = await flush.span.commit(() =>
+    const verdict = await flush.span.commit((retried) =>
       committer.commit(() => flush.toCommit(location), {
         until: flush.sealedAt + this.#options.flushTimeLimitMs,
         mayCommit: () => lease.runId === flush.runId && lease.isValid(),
         signal: this.#stop.signal,
+        retried,
       }),
     );
     flush.timeLimit?.cancel();

@@ -1,5 +1,6 @@
 /** Puts the rooms of a producer together: who tells whom. Called once by the producer's door. */
 import type { ClientContext } from "../client/client-context.ts";
+import type { StreamHouseError } from "../core/errors.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
 import { Accumulator } from "./accumulator.ts";
 import { Answers } from "./answers.ts";
@@ -29,7 +30,8 @@ export function createProducerParts(
   const tracing = new ProducerTracing(telemetry);
   const instruments = new ProducerInstruments(telemetry);
   const backoff = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
-  const outside = { cluster, clock, random, ended };
+  const onRetry = (error: StreamHouseError) => instruments.retried(error.code);
+  const outside = { cluster, clock, random, ended, onRetry };
 
   const accumulator: Accumulator = new Accumulator(options, clock, instruments, {
     offer: (partition) => sender.offer(partition),

@@ -34,6 +34,8 @@ export interface IdentityComponents {
   readonly cluster: Cluster;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** A question is about to be asked again because of this. Only counts. */
+  readonly onRetry: (error: StreamHouseError) => void;
   /** Aborts when the producer ends. */
   readonly ended: AbortSignal;
 }
@@ -119,6 +121,7 @@ export class ProducerIdentity {
           this.#freshId = true;
         }
         if (!this.#events.wanted()) return;
+        this.#components.onRetry(error);
         const pauseMs = Math.max(
           backoffMs(this.#settings.backoff, attempt, random),
           error.retryAfterMs ?? 0,

@@ -14,6 +14,8 @@ export interface FinderComponents {
   readonly cluster: Cluster;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** A question is about to be asked again because of this. Only counts. */
+  readonly onRetry: (error: StreamHouseError) => void;
   /** Aborts when the producer ends. */
   readonly ended: AbortSignal;
 }
@@ -86,6 +88,7 @@ export class TopicFinder {
         }
         // Everything that waited for it has met its deadline: the next send asks again.
         if (topic.pending === 0) break;
+        this.#components.onRetry(error);
         const pauseMs = backoffMs(this.#backoff, attempt, random);
         await sleep(clock, Math.max(pauseMs, error.retryAfterMs ?? 0), ended).catch(() => {});
       }

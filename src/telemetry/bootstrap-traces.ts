@@ -24,6 +24,7 @@ import {
 } from "@opentelemetry/sdk-trace-base";
 import type { EnvironmentSettings, OtlpSettings } from "./bootstrap-environment.ts";
 import { otlpConfig } from "./bootstrap-otlp.ts";
+import { sampleLinked } from "./bootstrap-sampler.ts";
 import { catalogue } from "./catalogue.ts";
 import type { CounterCell, MetricRegistry } from "./cells.ts";
 
@@ -85,7 +86,11 @@ function sampler(settings: EnvironmentSettings["sampler"]): Sampler {
       : settings.name === "always_off"
         ? new AlwaysOffSampler()
         : new TraceIdRatioBasedSampler(settings.ratio);
-  return settings.parentBased ? new ParentBasedSampler({ root }) : root;
+  if (!settings.parentBased) return root;
+  // Off is off; otherwise a batch of several traces belongs to those of them that are sampled.
+  return new ParentBasedSampler({
+    root: settings.name === "always_off" ? root : sampleLinked(root),
+  });
 }
 
 class SpanLosses {
