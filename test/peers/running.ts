@@ -10,7 +10,7 @@ import { type RuntimeName, root, runtimePath } from "../../scripts/runtimes.ts";
 import { eventually } from "../integration/child.ts";
 
 /** What is kept of a program's output, for its reader and for the message of a failure. */
-const outputCharsMax = 200_000;
+const outputCharsMax = 4_000_000;
 
 export class Running {
   readonly #process: ChildProcessWithoutNullStreams;

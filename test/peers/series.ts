@@ -52,6 +52,29 @@ export function familyOf({ types }: Pick<Exposition, "types">, key: string): str
   return types.get(base) === "histogram" ? base : name;
 }
 
+/**
+ * A histogram series without a sample is there as zeros where cells are read, and is not there where an SDK aggregates samples:
+ * it comes with the first one.
+ */
+export function withoutEmptyHistograms(exposition: Exposition): Exposition {
+  const { types, help, series } = exposition;
+  const empty = new Set<string>();
+  for (const [key, value] of series) {
+    const isCount = types.get(familyOf(exposition, key)) === "histogram" && /_count\{/.test(key);
+    if (isCount && value === 0) empty.add(key.replace("_count{", "{"));
+  }
+  const seriesOf = (key: string) =>
+    key
+      .replace(/_(bucket|sum|count)\{/, "{")
+      .replace(/,?le="[^"]*"/, "")
+      .replace("{,", "{");
+  const kept = new Map([...series].filter(([key]) => !empty.has(seriesOf(key))));
+  const families = new Set([...kept.keys()].map((key) => familyOf(exposition, key)));
+  const named = (map: ReadonlyMap<string, string>) =>
+    new Map([...map].filter(([name]) => families.has(name)));
+  return { types: named(types), help: named(help), series: kept };
+}
+
 /** Everything in which the second differs from the first, one line each; empty if they are the same. */
 export function differences(first: Exposition, second: Exposition): readonly string[] {
   const found: string[] = [];

@@ -8,7 +8,13 @@ import { whyNoPeers } from "../../scripts/peers.ts";
 import { catalogue } from "../../src/telemetry.ts";
 import { eventually } from "../integration/child.ts";
 import { openRoutes, type Route, type Routes } from "./routes.ts";
-import { differences, type Exposition, familyOf, only, readExposition } from "./series.ts";
+import {
+  differences,
+  type Exposition,
+  only,
+  readExposition,
+  withoutEmptyHistograms,
+} from "./series.ts";
 import { LAGGING, SENT, type Workload, work } from "./workload.ts";
 
 /**
@@ -38,29 +44,6 @@ const notInThisRun: readonly string[] = [];
 
 function read(text: string): Exposition {
   return only(readExposition(text, { ignoredLabels }), (family) => !ofTheReader.test(family));
-}
-
-/**
- * A histogram series without a sample is there as zeros where cells are read, and is not there where an SDK aggregates samples:
- * it comes with the first one.
- */
-function withoutEmptyHistograms(exposition: Exposition): Exposition {
-  const { types, help, series } = exposition;
-  const empty = new Set<string>();
-  for (const [key, value] of series) {
-    const isCount = types.get(familyOf(exposition, key)) === "histogram" && /_count\{/.test(key);
-    if (isCount && value === 0) empty.add(key.replace("_count{", "{"));
-  }
-  const seriesOf = (key: string) =>
-    key
-      .replace(/_(bucket|sum|count)\{/, "{")
-      .replace(/,?le="[^"]*"/, "")
-      .replace("{,", "{");
-  const kept = new Map([...series].filter(([key]) => !empty.has(seriesOf(key))));
-  const families = new Set([...kept.keys()].map((key) => familyOf(exposition, key)));
-  const named = (map: ReadonlyMap<string, string>) =>
-    new Map([...map].filter(([name]) => families.has(name)));
-  return { types: named(types), help: named(help), series: kept };
 }
 
 describe("three routes to Prometheus", { skip: whyNoPeers() ?? false }, () => {
