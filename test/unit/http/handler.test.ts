@@ -133,6 +133,41 @@ describe("GET /metrics", () => {
     assert.equal((await request()).status, 404);
   });
 
+  it("is written in the format that is asked for, or by the stock serializer for everybody", async () => {
+    const sdk = bootstrap({ env: {}, register: false });
+    const source = sdk.metrics;
+    const openmetrics = { headers: { accept: "application/openmetrics-text" } };
+    const own = await ask({ metrics: source }, "/metrics", openmetrics);
+    assert.match(
+      own.headers.get("content-type") ?? "",
+      /^application\/openmetrics-text; version=1/,
+    );
+    const ownText = await own.text();
+    assert.match(ownText, /^# UNIT streamhouse_telemetry_scrape_duration_seconds seconds$/m);
+    assert.ok(ownText.endsWith("# EOF\n"));
+    const asStock = { source, serializer: "stock" } as const;
+    const stock = await ask({ metrics: asStock }, "/metrics", openmetrics);
+    assert.match(stock.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+    assert.match(await stock.text(), /^# UNIT streamhouse_telemetry_scrape_duration_seconds s$/m);
+    await sdk.shutdown();
+    const noStock = { metrics: { source: metrics, serializer: "stock" as const } };
+    const refused = await ask(noStock, "/metrics");
+    assert.equal(refused.status, 500);
+    assert.match(await refused.text(), /no stock serializer/);
+  });
+
+  it("counts its scrapes by how they ended, and measures them", async () => {
+    const sdk = bootstrap({ env: {}, register: false });
+    const handler = createHandler({ metrics: sdk.metrics, scrape: { cacheMs: 0 } });
+    const text = async () => (await handler(new Request("http://x/metrics"))).text();
+    await text();
+    await text();
+    const body = await text();
+    assert.match(body, /^streamhouse_telemetry_scrapes_total\{outcome="ok"\} 2$/m);
+    assert.match(body, /^streamhouse_telemetry_scrape_duration_seconds_count 2$/m);
+    await sdk.shutdown();
+  });
+
   it("serves 200 scrapes at once with one collection: some get the text, the others 503", async () => {
     let collections = 0;
     let finish = () => {};
