@@ -145,6 +145,10 @@ function spansOf(answer: JaegerAnswer): readonly SeenSpan[] {
         span.references
           .filter((it) => it.refType === type)
           .map((it) => ({ traceId: it.traceID, spanId: it.spanID }));
+      const links = refs("FOLLOWS_FROM");
+      // Jaeger's own rule. It keeps one reference to each span: a parent that is linked too is FOLLOWS_FROM only
+      // (`ParentSpanID` of its model, `makeJaegerProtoReferences` of its OTLP translator).
+      const parent = refs("CHILD_OF")[0] ?? links.find(({ traceId }) => traceId === span.traceID);
       const { "span.kind": kind, ...attributes } = tags;
       return {
         traceId: span.traceID,
@@ -152,8 +156,8 @@ function spansOf(answer: JaegerAnswer): readonly SeenSpan[] {
         name: span.operationName,
         kind: String(kind ?? "internal"),
         service: processes[span.processID]?.serviceName ?? "",
-        parent: refs("CHILD_OF")[0],
-        links: refs("FOLLOWS_FROM"),
+        parent,
+        links,
         attributes,
         events: span.logs.map(({ fields }) =>
           String(fields.find(({ key }) => key === "event")?.value ?? ""),

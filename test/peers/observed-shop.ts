@@ -3,6 +3,7 @@
  * keeps up, one is late, one catches up every other second, one is dead, and one lost records to retention. Ended by `close()`.
  */
 import { SpanKind } from "@opentelemetry/api";
+import type { SpanProcessor } from "@opentelemetry/sdk-trace-base";
 import { connect } from "../../src/house/connect.ts";
 import type { House } from "../../src/house/house.ts";
 import { createHandler } from "../../src/http/handler.ts";
@@ -17,13 +18,13 @@ export interface Observed {
 }
 
 export async function startShop(data: string): Promise<Observed> {
-  const agentSdk = bootstrap({ register: false, env: {} });
+  const agentSdk = bootstrap({ register: false, env: {}, spanProcessors: [nowhere] });
   const served = await serve({
     ...{ data, grpc: "127.0.0.1:0", http: "127.0.0.1:0", telemetry: agentSdk },
     agent: { leaseTtlMs: 3_000, leaseRenewMs: 300, lagRefreshMs: 300, retentionCheckMs: 200 },
   });
   // Registered, so that the shop's own spans are its sends' parents.
-  const shopSdk = bootstrap({ env: {}, serviceName: "shop" });
+  const shopSdk = bootstrap({ env: {}, serviceName: "shop", spanProcessors: [nowhere] });
   const http = await listenHttp(createHandler({ metrics: shopSdk.metrics }), "127.0.0.1:0");
   const house = await connect({ agents: [served.grpc], telemetry: shopSdk });
   await house.admin.createTopic("orders", { partitions: 3, retentionMs: 3_600_000 });
@@ -62,6 +63,14 @@ export async function startShop(data: string): Promise<Observed> {
     },
   };
 }
+
+/** Spans are made, so that samples have traces, and go nowhere. */
+const nowhere: SpanProcessor = {
+  onStart() {},
+  onEnd() {},
+  forceFlush: async () => {},
+  shutdown: async () => {},
+};
 
 /** Resolves after the time, or at once when it is over. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -21,11 +21,19 @@ export interface RuleState {
   readonly alerts?: readonly { readonly labels: Readonly<Record<string, string>> }[];
 }
 
+interface OverTime {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly values: readonly (readonly [number, string])[];
+}
+
 export interface RealPrometheus {
   /** Every series of the expression in every second from `from` (seconds since 1970) until now. */
-  range(expression: string, from: number): Promise<readonly (readonly [number, string])[][]>;
-  /** The label sets that the expression has now. */
-  labels(expression: string): Promise<readonly Readonly<Record<string, string>>[]>;
+  range(
+    expression: string,
+    from: number,
+  ): Promise<readonly (readonly (readonly [number, string])[])[]>;
+  /** The label sets that the expression had at any time since `from`. */
+  labels(expression: string, from: number): Promise<readonly Readonly<Record<string, string>>[]>;
   rules(): Promise<readonly RuleState[]>;
   /** Labels of the exemplars that it keeps for an expression. */
   exemplars(expression: string, from: number): Promise<readonly Readonly<Record<string, string>>[]>;
@@ -57,17 +65,17 @@ export async function startPrometheus(
     return body.data;
   };
   const now = () => Date.now() / 1_000;
+  const overTime = async (expression: string, from: number) => {
+    const query = { query: expression, start: `${from}`, end: `${now()}`, step: "1" };
+    const data = await ask<{ result: readonly OverTime[] }>("query_range", query);
+    return data.result;
+  };
   return {
     async range(expression, from) {
-      const query = { query: expression, start: `${from}`, end: `${now()}`, step: "1" };
-      const data = await ask<{ result: { values: [number, string][] }[] }>("query_range", query);
-      return data.result.map(({ values }) => values);
+      return (await overTime(expression, from)).map(({ values }) => values);
     },
-    async labels(expression) {
-      const data = await ask<{ result: { metric: Record<string, string> }[] }>("query", {
-        query: expression,
-      });
-      return data.result.map(({ metric }) => metric);
+    async labels(expression, from) {
+      return (await overTime(expression, from)).map(({ metric }) => metric);
     },
     async rules() {
       const data = await ask<{ groups: { rules: RuleState[] }[] }>("rules", {});
@@ -94,7 +102,7 @@ function configOf(targets: readonly ScrapeTarget[]): string {
   ]);
   const rules = prometheusFiles("rules").map((path) => `  - ${join(root, path)}`);
   return [
-    "global: { scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 500ms }",
+    "global: { scrape_interval: 400ms, scrape_timeout: 400ms, evaluation_interval: 500ms }",
     "rule_files:",
     ...rules,
     "scrape_configs:",

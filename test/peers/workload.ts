@@ -7,6 +7,7 @@ import { type Served, serve } from "../../src/agent.ts";
 import { connect, type House, StreamHouseError } from "../../src/index.ts";
 import type { TelemetryOptions } from "../../src/telemetry.ts";
 import { eventually } from "../integration/child.ts";
+import { parseMetrics, samplesOf } from "../integration/metrics-text.ts";
 import { scratch } from "../package/packed.ts";
 
 export const SENT = 120;
@@ -35,7 +36,7 @@ export async function work(telemetry: TelemetryOptions): Promise<Workload> {
     folder.remove();
   };
   try {
-    await house.admin.createTopic("orders", { partitions: 2 });
+    await house.admin.createTopic("orders", { partitions: 2, retentionMs: 3_600_000 });
     await house.admin.createTopic("quiet", { partitions: 1 });
     await send(house);
     await consume(house, "done", SENT);
@@ -53,7 +54,7 @@ async function send(house: House): Promise<void> {
   for (let i = 0; i < SENT; i++) {
     await producer.send({ topic: "orders", partition: i % 2, value: `order ${i}` });
   }
-  const unknown = producer.send({ topic: "no such topic", value: "lost" });
+  const unknown = producer.send({ topic: "nowhere", value: "lost" });
   await unknown.then(
     () => Promise.reject(new Error("sent to a topic that is not there")),
     (error: unknown) => {
@@ -79,4 +80,17 @@ async function consume(house: House, group: string, count: number): Promise<void
     return seen === count;
   });
   await consumer.commit();
+}
+
+/** Scrapes until the lag of both groups is there: it is refreshed every few seconds, in the consumers and at the agent. */
+export function scrapeSettled(scrape: () => Promise<string>): Promise<string> {
+  return eventually("the lag of both groups", async () => {
+    const text = await scrape();
+    const samples = parseMetrics(text);
+    const settled = ["consumer", "group"].every((whose) => {
+      const lag = samplesOf(samples, `streamhouse_${whose}_lag_records`, { topic: "orders" });
+      return lag.length === 4 && lag.reduce((sum, { value }) => sum + value, 0) === LAGGING;
+    });
+    return settled && text;
+  });
 }

@@ -13,10 +13,8 @@ import { resourceFromAttributes } from "@opentelemetry/resources";
 import { MeterProvider } from "@opentelemetry/sdk-metrics";
 import { BasicTracerProvider, BatchSpanProcessor } from "@opentelemetry/sdk-trace-base";
 import { bootstrap, prometheusViews } from "../../../src/telemetry.ts";
-import { eventually } from "../../integration/child.ts";
-import { parseMetrics, samplesOf } from "../../integration/metrics-text.ts";
 import { loadSdk3 } from "../otel-3.ts";
-import { LAGGING, work } from "../workload.ts";
+import { scrapeSettled, work } from "../workload.ts";
 
 interface Sdk {
   scrape(): Promise<string>;
@@ -81,16 +79,6 @@ function scrape(exporter: PrometheusExporter): Promise<string> {
   });
 }
 
-/** Lag is refreshed every few seconds, here and at the agent. */
-function isSettled(text: string): boolean {
-  const samples = parseMetrics(text);
-  return ["consumer", "group"].every((whose) => {
-    const lag = samplesOf(samples, `streamhouse_${whose}_lag_records`, { topic: "orders" });
-    const total = lag.reduce((sum, { value }) => sum + value, 0);
-    return lag.length === 4 && total === LAGGING;
-  });
-}
-
 const sdk = makers[process.argv[2] ?? ""]?.();
 if (sdk === undefined) throw new Error("expected own, 2 or 3");
 const workload = await api.trace
@@ -102,10 +90,7 @@ const workload = await api.trace
     span.end();
     return { ...done, traceId };
   });
-const text = await eventually("the lag of both groups", async () => {
-  const found = await sdk.scrape();
-  return isSettled(found) && found;
-});
+const text = await scrapeSettled(() => sdk.scrape());
 await workload.close();
 await sdk.shutdown();
 console.log(JSON.stringify({ text, traceId: workload.traceId }));
