@@ -6,9 +6,12 @@
 import { Audit, apart, type Exported, type Law, outside } from "../telemetry/audit.ts";
 import { catalogue } from "../telemetry/catalogue.ts";
 import type { MetricRegistry } from "../telemetry/cells.ts";
+import { seriesPerFamilyMax } from "../telemetry/registry.ts";
 import type { Flush, FlushShare } from "./flush.ts";
 import type { FlushBuffer } from "./flush-buffer.ts";
 import type { Holdings } from "./holdings.ts";
+import type { PartitionLags } from "./lag.ts";
+import type { LogIndex } from "./log-index.ts";
 import type { WriteLedger } from "./write-ledger.ts";
 
 export interface AgentAuditComponents {
@@ -16,6 +19,8 @@ export interface AgentAuditComponents {
   readonly ledger: WriteLedger;
   readonly holdings: Holdings;
   readonly buffer: FlushBuffer;
+  readonly index: LogIndex;
+  readonly lag: { readonly shown: readonly PartitionLags[] };
   /** Flushes whose offsets are provisional. */
   readonly sealed: () => readonly Flush[];
 }
@@ -25,6 +30,7 @@ export function createAgentAudit(parts: AgentAuditComponents): Audit {
   return new Audit(metrics, (exported) => [
     ...writeLaws(exported, parts),
     ...stateLaws(metrics, parts),
+    groupLag(metrics, parts),
     grpcRequests(exported),
   ]);
 }
@@ -106,6 +112,30 @@ function stateLaws(metrics: MetricRegistry, parts: AgentAuditComponents): Law[] 
       },
     },
   ];
+}
+
+/** What is exported is what was counted, and no more than what lies behind the group's offset in the log by now. */
+function groupLag(metrics: MetricRegistry, { index, lag }: AgentAuditComponents): Law {
+  return {
+    name: "group_lag",
+    discrepancy: () => {
+      let series = 0;
+      for (const { lags } of lag.shown) series += lags.length;
+      // Shown without partitions: there is nothing to compare one by one.
+      if (series > seriesPerFamilyMax) return 0;
+      let off = 0;
+      for (const { lags, topic, topicId, partition } of lag.shown) {
+        const end = index.get(topicId, partition)?.highWatermark;
+        for (const { group, records, from } of lags) {
+          const labels = { topic, partition, group_id: group };
+          const shown = metrics.gauge(catalogue.groupLagRecords, labels).value;
+          off += Math.abs(shown - records);
+          if (end !== undefined) off += Math.max(0, shown - Math.max(0, end - from));
+        }
+      }
+      return off;
+    },
+  };
 }
 
 /** Each unit of work has one request count and one sample. */

@@ -162,7 +162,7 @@ export function buildRooms(
   });
   const sealed = () => flusher.sealed;
   const audit = createAgentAudit({
-    ...{ metrics: telemetry.metrics, ledger, holdings, buffer, sealed },
+    ...{ metrics: telemetry.metrics, ledger, holdings, buffer, index, lag, sealed },
   });
   return {
     ...{ api, leases, flusher, gate, topics, index, waiting, lag, retention },

@@ -79,6 +79,11 @@ export class LagMonitor {
     else gauges.show(held, cut.members, clock.now());
   }
 
+  /** What the gauges show. For the audit. */
+  get shown(): readonly PartitionLags[] {
+    return this.#held ?? [];
+  }
+
   /** Members and lag of one group, fresh. A group that nobody ever used has none of either. */
   async describe(request: DescribeGroupRequest): Promise<DescribeGroupResponse> {
     const { clock, metadata } = this.#parts;

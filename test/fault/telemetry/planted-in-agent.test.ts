@@ -322,6 +322,27 @@ const planted: readonly Planted[] = [
     work: sendSome,
   },
   {
+    bug: "a group's lag is counted from the log start",
+    law: "group_lag",
+    plant: ({ metrics }) =>
+      distortGauge(
+        metrics.gauge(catalogue.groupLagRecords, { ...orders, partition: 0, group_id: "g" }),
+        (v) => v + 1,
+      ),
+    async work(room) {
+      const { agent, clock } = room;
+      const { topic } = await clock.until(
+        agent.api.describeTopic({ name: "orders", topicId: "" }, {}),
+      );
+      const place = { topicId: topic?.topicId ?? "", partition: 0, metadata: "" };
+      const nobody = { group: "g", memberId: "", memberEpoch: 0 };
+      const offsets = [{ ...place, offset: 1 }];
+      await clock.until(agent.api.commitOffsets({ ...nobody, offsets }, {}));
+      await sendSome(room);
+      await clock.run(10_000);
+    },
+  },
+  {
     bug: "calls that fail have no duration",
     law: "grpc_requests",
     plant({ metrics }) {
