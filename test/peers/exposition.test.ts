@@ -213,6 +213,7 @@ describe("hostile names and values", () => {
       }),
     };
     const folder = scratch("hostile");
+    const startedAt = Date.now() / 1_000;
     const listener: HttpListener = await listenHttp(
       createPrometheusHandler(collector),
       "127.0.0.1:0",
@@ -220,13 +221,13 @@ describe("hostile names and values", () => {
     const prometheus = await startPrometheus(folder.path, [{ job: "hostile", url: listener.url }]);
     try {
       await eventually("every series", async () => {
-        const series = await prometheus.labels('_9_gauge_bytes{job="hostile"}');
+        const series = await prometheus.labels('_9_gauge_bytes{job="hostile"}', startedAt);
         return series.length === values.length;
       });
-      const series = await prometheus.labels('_9_gauge_bytes{job="hostile"}');
+      const series = await prometheus.labels('_9_gauge_bytes{job="hostile"}', startedAt);
       assert.deepEqual(new Set(series.map(({ a_value }) => a_value)), new Set(shown));
-      assert.equal((await prometheus.labels('up{job="hostile"} == 1')).length, 1);
-      assert.equal((await prometheus.labels('evil{job="hostile"}')).length, 0);
+      assert.equal((await prometheus.labels('up{job="hostile"} == 1', startedAt)).length, 1);
+      assert.equal((await prometheus.labels('evil{job="hostile"}', startedAt)).length, 0);
     } finally {
       await prometheus.end();
       await listener.stop();
