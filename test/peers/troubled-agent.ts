@@ -17,7 +17,7 @@ import { listenHttp } from "../../src/serve/http-listener.ts";
 import { createMemoryStore } from "../../src/storage/memory.ts";
 import { createObjectSink } from "../../src/storage/object-sink.ts";
 import type { ObjectStore } from "../../src/storage/object-store.ts";
-import { bootstrap } from "../../src/telemetry/bootstrap.ts";
+import { bootstrap, type TelemetrySdk } from "../../src/telemetry/bootstrap.ts";
 import { catalogue } from "../../src/telemetry/catalogue.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import { type Faults, withFaults } from "../fault/faulty-metadata.ts";
@@ -71,6 +71,7 @@ export async function startTroubledAgent(nowhere: string): Promise<Observed> {
     sending(house, stop.signal),
     reading(house, stop.signal),
     failing({ agent, inner, faults }, stop.signal),
+    failingScrapes(sdk, stop.signal),
   ];
   return {
     targets: [{ job: "streamhouse-agent", url: http.url }],
@@ -135,6 +136,16 @@ async function reading(house: House, signal: AbortSignal): Promise<void> {
       // It is the agent's metrics that are wanted.
     }
     await consumer.close().catch(() => {});
+  }
+}
+
+/** Somebody scrapes while the metrics cannot be collected. */
+async function failingScrapes({ metrics }: TelemetrySdk, signal: AbortSignal): Promise<void> {
+  const broken = () => Promise.reject(new Error("injected: nothing can be collected"));
+  const handler = createHandler({ metrics: { ...metrics, collect: broken, gather: broken } });
+  while (!signal.aborted) {
+    await handler(new Request("http://localhost/metrics"));
+    await pause(500, signal);
   }
 }
 
