@@ -14,7 +14,9 @@ const scaleMax = 2;
 export function fixedHistogram(histogram: ExponentialHistogram): FixedHistogram {
   const scale = Math.min(histogram.scale, scaleMax);
   const shrink = 2 ** (histogram.scale - scale);
-  const negative = upperBounds(histogram.negative, shrink, (i) => -boundOf(i, scale)).reverse();
+  const negative = upperBounds(histogram.negative, shrink, (i) =>
+    negativeBoundOf(i, scale),
+  ).reverse();
   const positive = upperBounds(histogram.positive, shrink, (i) => boundOf(i + 1, scale));
   const boundaries: number[] = [];
   const counts: number[] = [];
@@ -41,6 +43,11 @@ export function fixedHistogram(histogram: ExponentialHistogram): FixedHistogram 
 /** The upper bound of bucket `i - 1` and the lower one of bucket `i`. */
 function boundOf(index: number, scale: number): number {
   return 2 ** (index * 2 ** -scale);
+}
+
+/** The same below zero, where the lowest bound is a number: nothing can be less than -Inf. */
+function negativeBoundOf(index: number, scale: number): number {
+  return -Math.min(boundOf(index, scale), Number.MAX_VALUE);
 }
 
 /** Counts of neighbours that share a bucket of the coarser scale, from the lowest index to the highest. */

@@ -89,9 +89,12 @@ describe("the handler", () => {
 
   it("answers HEAD as GET without the body, with gzip and without", async () => {
     for (const collector of [collectorOf(1), large]) {
+      // What is compressed twice need not have the same length.
+      const handler = createPrometheusHandler(collector, { cacheMs: 60_000 });
+      const answer = (init: RequestInit) => handler(new Request("http://localhost/", init));
       for (const headers of [{}, { "accept-encoding": "gzip" }]) {
-        const get = await ask(collector, {}, { headers });
-        const head = await ask(collector, {}, { method: "HEAD", headers });
+        const get = await answer({ headers });
+        const head = await answer({ method: "HEAD", headers });
         assert.equal(head.status, 200);
         assert.equal(await head.text(), "");
         const bytes = new Uint8Array(await get.arrayBuffer());
