@@ -42,6 +42,14 @@ export class Running {
     });
   }
 
+  get stdout(): string {
+    return this.#stdout;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** Resolves when the address answers 200. @throws Error with the program's output if it ends before */
   async answers(url: string, init: RequestInit = {}): Promise<void> {
     try {
