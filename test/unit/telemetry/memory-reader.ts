@@ -1,6 +1,7 @@
 /** An SDK reader that collects when a test asks, and its result as plain data. */
 import {
   AggregationTemporality,
+  type AggregationTemporalitySelector,
   DataPointType,
   type MetricProducer,
   MetricReader,
@@ -8,11 +9,12 @@ import {
 } from "@opentelemetry/sdk-metrics";
 
 export class MemoryReader extends MetricReader {
-  constructor(metricProducers: MetricProducer[] = []) {
-    super({
-      aggregationTemporalitySelector: () => AggregationTemporality.CUMULATIVE,
-      metricProducers,
-    });
+  constructor(
+    metricProducers: MetricProducer[] = [],
+    aggregationTemporalitySelector: AggregationTemporalitySelector = () =>
+      AggregationTemporality.CUMULATIVE,
+  ) {
+    super({ aggregationTemporalitySelector, metricProducers });
   }
 
   protected override onForceFlush(): Promise<void> {
