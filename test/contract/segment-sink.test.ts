@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { systemClock } from "../../src/core/clock.ts";
 import { createFolderStore } from "../../src/storage/folder.ts";
 import { createFolderSink } from "../../src/storage/folder-sink.ts";
+import { instrumentSink } from "../../src/storage/instrumented.ts";
 import { createMemoryStore } from "../../src/storage/memory.ts";
 import { createObjectSink } from "../../src/storage/object-sink.ts";
 import type { ObjectStore } from "../../src/storage/object-store.ts";
+import { createMetricRegistry } from "../../src/telemetry/registry.ts";
 import { segmentSinkContract } from "../../src/testing/contracts/segment-sink.ts";
 
 /** One bucket for all runs, and what each of them opens and closes is a view of it. */
@@ -27,6 +29,16 @@ segmentSinkContract("objects in memory", {
   create: async (runId) => {
     const store = shared(memory);
     return { store, sink: createObjectSink({ store, runId, clock: systemClock }) };
+  },
+});
+
+const instrumented = createMemoryStore();
+segmentSinkContract("objects in memory, instrumented", {
+  create: async (runId) => {
+    const store = shared(instrumented);
+    const sink = createObjectSink({ store, runId, clock: systemClock });
+    const metrics = createMetricRegistry();
+    return { store, sink: instrumentSink(sink, { metrics, clock: systemClock }) };
   },
 });
 

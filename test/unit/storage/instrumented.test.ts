@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { instrumentStore } from "../../../src/storage/instrumented.ts";
+import { instrumentSink, instrumentStore } from "../../../src/storage/instrumented.ts";
 import { createMemoryStore } from "../../../src/storage/memory.ts";
-import { HistogramCell } from "../../../src/telemetry/cells.ts";
+import { catalogue } from "../../../src/telemetry/catalogue.ts";
+import { CounterCell, HistogramCell, type MetricRegistry } from "../../../src/telemetry/cells.ts";
 import { createMetricRegistry } from "../../../src/telemetry/registry.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import { MemoryStore, TestSink } from "../agent/memory-store.ts";
 
 describe("instrumented store", () => {
   it("counts each operation once, by outcome, with its duration", async () => {
@@ -53,4 +55,53 @@ describe("instrumented store", () => {
     });
     assert.equal(headSeconds, 0.25);
   });
+
+  it("counts the bytes that operations moved, those of failed writes under their error", async () => {
+    const metrics = createMetricRegistry();
+    const store = instrumentStore(createMemoryStore(), { metrics, clock: new ManualClock() });
+    await store.put("a", [new Uint8Array(3), new Uint8Array(4)]);
+    await assert.rejects(store.put("a", [new Uint8Array(5)]));
+    await store.get("a");
+    await store.get("a", { start: 2, length: 3 });
+    await assert.rejects(store.get("b"));
+    assert.deepEqual(bytesBy(metrics), { "put ok": 7, "put OBJECT_EXISTS": 5, "get ok": 10 });
+  });
 });
+
+describe("instrumented sink", () => {
+  it("counts each append as a put, with its bytes and duration, by outcome", async () => {
+    const clock = new ManualClock();
+    const metrics = createMetricRegistry();
+    const memory = new MemoryStore();
+    const inner = new TestSink(memory);
+    inner.fates.push("ok", "full", "hold");
+    const sink = instrumentSink(inner, { metrics, clock });
+    assert.equal(sink.concurrency, inner.concurrency);
+    const location = await sink.append([new Uint8Array(3), new Uint8Array(4)], 1);
+    assert.equal(location.length, 7);
+    await assert.rejects(sink.append([new Uint8Array(2)], 2), { code: "STORE_FULL" });
+    const abort = new AbortController();
+    const held = sink.append([new Uint8Array(1)], 3, abort.signal);
+    clock.advance(500);
+    abort.abort();
+    await assert.rejects(held);
+    assert.deepEqual(bytesBy(metrics), { "put ok": 7, "put STORE_FULL": 2, "put ABORTED": 1 });
+    const aborted = metrics.histogram(catalogue.storeOperationDuration, {
+      ...{ operation: "put", outcome: "ABORTED" },
+    });
+    assert.equal(aborted.count, 1);
+    assert.equal(aborted.sum, 0.5);
+  });
+});
+
+function bytesBy(metrics: MetricRegistry): Readonly<Record<string, number>> {
+  const found: Record<string, number> = {};
+  for (const { descriptor, series } of metrics.collect()) {
+    if (descriptor !== catalogue.storeBytes) continue;
+    for (const { attributes, cell } of series.values()) {
+      if (cell instanceof CounterCell)
+        found[`${attributes.operation} ${attributes.outcome}`] = cell.value;
+    }
+  }
+  return found;
+}
