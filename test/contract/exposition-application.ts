@@ -18,15 +18,22 @@ export interface Application {
   shutdown(): Promise<void>;
 }
 
+/** The SDK that the application has; that of another major version fits too. */
+export interface ApplicationSdk {
+  readonly MeterProvider: typeof MeterProvider;
+  readonly resourceFromAttributes: typeof resourceFromAttributes;
+}
+
 /** `createReader` makes the exposition under test, with a producer to collect from. */
 export function startApplication(
   createReader: (metricProducers: MetricProducer[]) => IMetricReader,
+  sdk: ApplicationSdk = { MeterProvider, resourceFromAttributes },
 ): Application {
   let failed = false;
   const producer = producerWithExemplars(() => failed);
-  const meterProvider = new MeterProvider({
+  const meterProvider = new sdk.MeterProvider({
     readers: [createReader([producer])],
-    resource: resourceFromAttributes({ "service.name": "shop" }),
+    resource: sdk.resourceFromAttributes({ "service.name": "shop" }),
   });
   const [shop, mail] = [meterProvider.getMeter("shop", "1.2.3"), meterProvider.getMeter("mail")];
   for (const meter of [shop, mail]) {
