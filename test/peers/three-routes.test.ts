@@ -5,8 +5,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { whyNoPeers } from "../../scripts/peers.ts";
-import { catalogue } from "../../src/telemetry.ts";
+import { bootstrap, catalogue } from "../../src/telemetry.ts";
 import { eventually } from "../integration/child.ts";
+import { startCollector } from "./backends.ts";
 import { openRoutes, type Route, type Routes } from "./routes.ts";
 import {
   differences,
@@ -117,5 +118,78 @@ describe("three routes to Prometheus", { skip: whyNoPeers() ?? false }, () => {
       const other = withoutEmptyHistograms(counted(read(await route.scrape())));
       assert.deepEqual(differences(own, other), [], route.name);
     }
+  });
+});
+
+describe("a Collector that is sent deltas", { skip: whyNoPeers() ?? false }, () => {
+  it("adds them up to the totals of our own /metrics", async () => {
+    const collector = await startCollector();
+    const sdk = bootstrap({
+      register: false,
+      env: {
+        OTEL_METRICS_EXPORTER: "prometheus,otlp",
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `${collector.otlp}/v1/metrics`,
+        OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: "delta",
+        // Several pushes while the work goes on.
+        OTEL_METRIC_EXPORT_INTERVAL: "200",
+      },
+    });
+    try {
+      const workload = await work({ meterProvider: sdk.meterProvider });
+      await workload.close();
+      const counted = (it: Exposition) => only(it, (family) => it.types.get(family) !== "gauge");
+      const own = withoutEmptyHistograms(counted(read((await sdk.metrics.collect()).body)));
+      assert.equal(own.series.get('streamhouse_records_sent_total{topic="orders"}'), SENT);
+      let last: readonly string[] = [];
+      await eventually("the last push", async () => {
+        const sent = withoutEmptyHistograms(counted(read(await collector.scrape())));
+        last = differences(own, sent);
+        return last.length === 0;
+      }).catch(() => assert.deepEqual(last, []));
+    } finally {
+      await sdk.shutdown();
+      await collector.stop();
+    }
+  });
+});
+
+describe("settings of the Collector that matter", { skip: whyNoPeers() ?? false }, () => {
+  const names = async (prometheus: readonly string[]): Promise<readonly string[]> => {
+    const collector = await startCollector({ prometheus });
+    const env = {
+      OTEL_METRICS_EXPORTER: "otlp",
+      OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `${collector.otlp}/v1/metrics`,
+      OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test",
+    };
+    const sdk = bootstrap({ register: false, serviceName: "settings", env });
+    try {
+      const workload = await work({ meterProvider: sdk.meterProvider });
+      await workload.close();
+      await sdk.shutdown();
+      return (await collector.scrape())
+        .split("\n")
+        .filter((line) => /^(streamhouse_records_sent|messaging_process_duration)/.test(line));
+    } finally {
+      await sdk.shutdown();
+      await collector.stop();
+    }
+  };
+
+  it("are translation_strategy, which must keep suffixes, and two that only choose labels", async () => {
+    const lines = await names([
+      "translation_strategy: UnderscoreEscapingWithoutSuffixes",
+      "without_scope_info: true",
+      "resource_to_telemetry_conversion: { enabled: true }",
+    ]);
+    const sent = lines.find((line) => line.startsWith("streamhouse_records_sent"));
+    assert.match(
+      sent ?? "",
+      /^streamhouse_records_sent\{/,
+      "no _total: rules and dashboards miss it",
+    );
+    assert.match(sent ?? "", /deployment_environment_name="test"/);
+    assert.doesNotMatch(sent ?? "", /otel_scope/);
+    const process = lines.find((line) => line.startsWith("messaging_process_duration"));
+    assert.match(process ?? "", /^messaging_process_duration_bucket\{/, "no _seconds");
   });
 });
