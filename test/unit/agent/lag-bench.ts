@@ -26,7 +26,7 @@ export function commit(
   { metadata }: { readonly metadata: MetadataStore },
   topicId: string,
   offset: number,
-  { group = "g", partition = 0 } = {},
+  { group = "g", partition = 0 }: { readonly group?: string; readonly partition?: number } = {},
 ): Promise<void> {
   return metadata.commitOffsets(group, NOBODY, [{ topicId, partition, offset, metadata: "" }]);
 }
