@@ -19,6 +19,7 @@ import { createObjectSink } from "../../src/storage/object-sink.ts";
 import type { ObjectStore } from "../../src/storage/object-store.ts";
 import { bootstrap, type TelemetrySdk } from "../../src/telemetry/bootstrap.ts";
 import { catalogue } from "../../src/telemetry/catalogue.ts";
+import type { MetricRegistry } from "../../src/telemetry/cells.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import { type Faults, withFaults } from "../fault/faulty-metadata.ts";
 import { type Observed, pause } from "./observed-shop.ts";
@@ -58,7 +59,6 @@ export async function startTroubledAgent(nowhere: string): Promise<Observed> {
   await house.admin.createTopic("troubles", { partitions: 2, retentionMs: 1_500 });
   const http = await listenHttp(createHandler({ metrics: sdk.metrics }), "127.0.0.1:0");
   const application = createTelemetry(sdk, { name: "application" });
-  overflow(application.metrics);
   sdk.meterProvider
     .getMeter("application")
     .createObservableGauge("broken")
@@ -72,6 +72,7 @@ export async function startTroubledAgent(nowhere: string): Promise<Observed> {
     reading(house, stop.signal),
     failing({ agent, inner, faults }, stop.signal),
     failingScrapes(sdk, stop.signal),
+    overflowing(application.metrics, stop.signal),
   ];
   return {
     targets: [{ job: "streamhouse-agent", url: http.url }],
@@ -89,10 +90,17 @@ export async function startTroubledAgent(nowhere: string): Promise<Observed> {
   };
 }
 
-/** A family has room for 2,000 series. */
-function overflow(metrics: ReturnType<typeof createTelemetry>["metrics"]): void {
-  for (let i = 0; i < 2_100; i++) {
-    metrics.counter(catalogue.recordsConsumed, { topic: `t${i}`, group_id: "many" }).add(1);
+/** A family has room for 2,000 series: beyond them each new one is folded. */
+async function overflowing(metrics: MetricRegistry, signal: AbortSignal): Promise<void> {
+  const crowd = (from: number, to: number) => {
+    for (let i = from; i < to; i++) {
+      metrics.counter(catalogue.recordsConsumed, { topic: `t${i}`, group_id: "many" }).add(1);
+    }
+  };
+  crowd(0, 2_000);
+  for (let i = 2_000; !signal.aborted && i < 100_000; i += 10) {
+    crowd(i, i + 10);
+    await pause(500, signal);
   }
 }
 
