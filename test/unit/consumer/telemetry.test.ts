@@ -129,6 +129,175 @@ describe("the consumer's metrics", () => {
   });
 });
 
+describe("the consumer's further metrics", () => {
+  const only = (read: Record<string, number | number[]>, name: string) =>
+    Object.fromEntries(Object.entries(read).filter(([key]) => key.startsWith(`${name}{`)));
+
+  it("have one sample of latency and of age for each record delivered, by loop, batch and poll", async () => {
+    const { agent, clock, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(10));
+    await clock.run(2_000);
+    const consumer = open();
+    await until(take(consumer, 4));
+    for await (const batch of consumer.batches()) {
+      assert.equal(batch.firstOffset, 3);
+      break;
+    }
+    await until(consumer.poll(1_000));
+    await agent.append("t", values(5, 10));
+    await until(consumer.poll(1_000));
+    const latency = read()[`streamhouse.end_to_end_latency.seconds{${OWN}}`] as number[];
+    const age = read()[`streamhouse.record.age.seconds{${OWN}}`] as number[];
+    const consumed = read()[`streamhouse.records.consumed{${OWN}}`];
+    assert.equal(consumed, 15);
+    assert.deepEqual([latency[0], age[0]], [15, 15]);
+    assert.ok((latency[1] ?? 0) >= 20, "ten of them waited two seconds");
+    await until(consumer.close());
+  });
+
+  it("count what is fetched and not handed out, and nothing after the close", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(10));
+    await agent.append("t", values(6, 10));
+    const sizes = agent.log("t").batches.map((it) => it.records.length);
+    const consumer = open({ maxPollRecords: 4 });
+    await until(consumer.poll(1_000));
+    const records = "streamhouse.consumer.buffered.records{group_id=g}";
+    const bytes = "streamhouse.consumer.buffered.bytes{group_id=g}";
+    assert.equal(read()[records], 12);
+    const rest = (sizes[0] ?? 0) - Math.round(((sizes[0] ?? 0) * 4) / 10) + (sizes[1] ?? 0);
+    assert.equal(read()[bytes], rest);
+    consumer.seek("t", 0, 15);
+    assert.equal(read()[records], 0, "what was fetched before a seek is let go");
+    await until(consumer.poll(1_000));
+    assert.equal(read()[records], 0);
+    await until(consumer.close());
+    assert.deepEqual([read()[records], read()[bytes]], [undefined, undefined]);
+  });
+
+  it("have one duration for each fetch that was answered, well or badly", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(1));
+    agent.fault("fetch", unavailable("down"));
+    const consumer = open({ fetchMaxWaitMs: 500 });
+    await until(consumer.poll(1_000));
+    await until(consumer.poll(1_000));
+    const [count, sum] = read()[
+      "streamhouse.consumer.fetch.duration.seconds{group_id=g}"
+    ] as number[];
+    assert.ok((count ?? 0) >= 3, `${count} fetches`);
+    assert.ok((sum ?? 0) >= 0.5, "an empty one waits");
+    await until(consumer.close());
+  });
+
+  it("have one duration for each commit, by our name and by the conventions'", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(2));
+    const consumer = open({ autoCommit: false });
+    await until(consumer.poll(1_000));
+    await until(consumer.commit());
+    await until(consumer.commit());
+    await agent.append("t", values(1, 2));
+    await until(consumer.poll(1_000));
+    agent.groups.expel();
+    await refused(until(consumer.commit()), "UNKNOWN_MEMBER");
+    const [count] = read()["streamhouse.consumer.commit.duration.seconds{group_id=g}"] as number[];
+    assert.equal(count, 2, "a commit of nothing new sends nothing");
+    const durations = only(read(), "messaging.client.operation.duration");
+    const labels =
+      "messaging.system=streamhouse,messaging.operation.name=commit,messaging.destination.name=t," +
+      "messaging.consumer.group.name=g";
+    const ofCommits = Object.entries(durations).filter(([key]) => key.includes("=commit"));
+    assert.deepEqual(
+      ofCommits.map(([key, value]) => [key.slice(key.indexOf("{")), (value as number[])[0]]),
+      [
+        [`{${labels}}`, 1],
+        [`{${labels},error.type=UNKNOWN_MEMBER}`, 1],
+      ],
+    );
+    await until(consumer.close());
+  });
+
+  it("count polls and records under the conventions' names", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    await agent.append("t", values(3));
+    const consumer = open();
+    await until(consumer.poll(1_000));
+    const labels =
+      "messaging.system=streamhouse,messaging.operation.name=receive,messaging.destination.name=t," +
+      "messaging.consumer.group.name=g";
+    assert.deepEqual(only(read(), "messaging.client.consumed.messages"), {
+      [`messaging.client.consumed.messages{${labels}}`]: 3,
+    });
+    const durations = only(read(), "messaging.client.operation.duration");
+    assert.deepEqual(Object.keys(durations), [`messaging.client.operation.duration{${labels}}`]);
+    await until(consumer.close());
+  });
+
+  it("have the duration of the application's work, with the class of what it threw", async () => {
+    const { open, read, until } = measured();
+    const consumer = open();
+    const one = new ConsumerRecord("t", 0, 0, 0, 0, null, null, []);
+    await consumer.process(one, () => {});
+    await consumer.process([one, one], () => {});
+    await assert.rejects(consumer.process(one, () => Promise.reject(new RangeError("no"))));
+    const labels =
+      "messaging.system=streamhouse,messaging.operation.name=process,messaging.destination.name=t," +
+      "messaging.consumer.group.name=g";
+    const durations = only(read(), "messaging.process.duration");
+    assert.deepEqual(
+      Object.entries(durations).map(([key, value]) => [key, (value as number[])[0]]),
+      [
+        [`messaging.process.duration{${labels}}`, 2],
+        [`messaging.process.duration{${labels},error.type=RangeError}`, 1],
+      ],
+    );
+    await until(consumer.close());
+  });
+
+  it("count each change of the assignment once, and how long it took", async () => {
+    const { agent, clock, open, read, until } = measured();
+    agent.createTopic("t", 2);
+    await agent.append("t", values(2));
+    const consumer = open({ autoCommit: false });
+    const rebalances = () => [
+      read()["streamhouse.consumer.rebalances{group_id=g}"],
+      (read()["streamhouse.consumer.rebalance.duration.seconds{group_id=g}"] as number[])[0],
+    ];
+    await until(consumer.poll(1_000));
+    assert.deepEqual(rebalances(), [1, 1], "it joined");
+    await clock.run(10_000);
+    assert.deepEqual(rebalances(), [1, 1], "nothing changed");
+    agent.groups.plan = [["t", 1]];
+    await clock.run(3_000);
+    // Partition 0 waits for the records in hand.
+    assert.deepEqual(rebalances(), [1, 1]);
+    await until(consumer.poll(10));
+    await clock.run(100);
+    assert.deepEqual(rebalances(), [2, 2]);
+    const took = read()["streamhouse.consumer.rebalance.duration.seconds{group_id=g}"] as number[];
+    assert.ok((took[1] ?? 0) >= 2, `${took[1]} s: it waited for the application`);
+    agent.groups.expel();
+    await clock.run(5_000);
+    assert.deepEqual(rebalances(), [4, 4], "lost, and joined again");
+    await until(consumer.close());
+  });
+
+  it("count no rebalance where partitions are assigned by hand", async () => {
+    const { agent, open, read, until } = measured();
+    agent.createTopic("t");
+    const consumer = open({ assign: [{ topic: "t", partition: 0 }] });
+    await until(consumer.poll(10));
+    assert.equal(read()["streamhouse.consumer.rebalances{group_id=}"] ?? 0, 0);
+    await until(consumer.close());
+  });
+});
+
 describe("lag()", () => {
   it("is what the group has not committed; from its beginning before its first commit", async () => {
     const { agent, clock, open, until } = setUp();

@@ -14,6 +14,7 @@ import {
 } from "@opentelemetry/sdk-trace-base";
 import { decodeBatch, plainRecord } from "../../../src/format/batch-decoder.ts";
 import type { ProducerOptions } from "../../../src/producer/options.ts";
+import type { TelemetryOptions } from "../../../src/telemetry/telemetry.ts";
 import { settle } from "../../../src/testing/manual-clock.ts";
 import { MemoryReader } from "../telemetry/memory-reader.ts";
 import { type FakeCluster, fault } from "./fake-agents.ts";
@@ -119,6 +120,92 @@ describe("the producer's metrics", () => {
     });
     assert.deepEqual(await read("records.sent"), { "topic=t": 1 });
     assert.equal((await read("pending.records"))["topic=t"], 0);
+  });
+});
+
+describe("the producer's metrics by the conventions", () => {
+  /** `messaging.…` by labels; of histograms the count. */
+  function conventional(options: ProducerOptions = {}, more: Partial<TelemetryOptions> = {}) {
+    const reader = new MemoryReader();
+    const meterProvider = new MeterProvider({ readers: [reader] });
+    const setup = setUp(options, { telemetry: { meterProvider, ...more } });
+    const read = async (name: string) => {
+      const points = (await reader.read())[name]?.points ?? {};
+      return Object.fromEntries(
+        Object.entries(points).map(([labels, it]) => {
+          const { count } = (it ?? {}) as { count?: number };
+          return [labels, count ?? it];
+        }),
+      );
+    };
+    return { ...setup, read };
+  }
+  const labels = "messaging.destination.name=orders,messaging.operation.name=send";
+  const system = "messaging.system=streamhouse";
+
+  it("count records that reached an agent once, with the code of those that failed there", async () => {
+    const { cluster, clock, producer, read } = conventional({ lingerMs: 0 });
+    cluster.addTopic("orders");
+    cluster.agent.script = (_request, _call, nth) =>
+      nth === 1
+        ? { reject: fault("OVERLOADED") }
+        : nth === 3
+          ? { reject: fault("STORE_FULL", "invalid") }
+          : {};
+    watch(producer.sendBatch({ topic: "orders", records: [{ value: "a" }, { value: "b" }] }));
+    await clock.run(1_000);
+    watch(producer.send({ topic: "orders", value: "fails" }));
+    watch(producer.send({ topic: "orders", value: "x", partition: 9 }));
+    await clock.run(1_000);
+    assert.deepEqual(await read("messaging.client.sent.messages"), {
+      [`${labels},${system}`]: 2,
+      [`error.type=STORE_FULL,${labels},${system}`]: 1,
+    });
+    assert.deepEqual(await read("messaging.client.operation.duration"), {
+      [`${labels},${system}`]: 1,
+      [`error.type=STORE_FULL,${labels},${system}`]: 1,
+    });
+  });
+
+  it("name the partition only where partitions are labels", async () => {
+    const { cluster, clock, producer, read } = conventional({}, { partitionLabels: true });
+    cluster.addTopic("orders", 2);
+    for (const partition of [0, 1])
+      watch(producer.send({ topic: "orders", value: "x", partition }));
+    await clock.run(100);
+    const where = "messaging.destination.name=orders,messaging.destination.partition.id";
+    const rest = `messaging.operation.name=send,${system}`;
+    assert.deepEqual(await read("messaging.client.sent.messages"), {
+      [`${where}=0,${rest}`]: 1,
+      [`${where}=1,${rest}`]: 1,
+    });
+  });
+
+  it("sample the longest wait of each batch where single sends are not measured", async () => {
+    const { cluster, clock, producer, read } = conventional(
+      { lingerMs: 50 },
+      { sendDuration: "per-batch" },
+    );
+    cluster.addTopic("orders");
+    for (let i = 0; i < 10; i++) watch(producer.send({ topic: "orders", value: "x" }));
+    watch(producer.sendBatch({ topic: "orders", records: [{ value: "a" }] }));
+    await clock.run(200);
+    assert.deepEqual(await read("streamhouse.send.duration.seconds"), { "topic=orders": 1 });
+    assert.deepEqual(await read("streamhouse.records.sent"), { "topic=orders": 11 });
+  });
+
+  it("count look-ups and ids that were asked for again", async () => {
+    const { cluster, clock, producer, read } = conventional();
+    cluster.addTopic("orders");
+    let asked = 0;
+    cluster.onTopic = async () => {
+      if (++asked <= 2) throw fault("AGENT_UNREACHABLE", "unavailable", { retriable: true });
+    };
+    watch(producer.send({ topic: "orders", value: "x" }));
+    await clock.run(3_000);
+    assert.deepEqual(await read("streamhouse.client.retries"), {
+      "error.type=AGENT_UNREACHABLE": 2,
+    });
   });
 });
 

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { propagation } from "@opentelemetry/api";
+import { W3CTraceContextPropagator } from "@opentelemetry/core";
+import { DeliveryMeter } from "../../../src/consumer/delivery-meter.ts";
+import { ConsumerInstruments, type DeliveryCells } from "../../../src/consumer/instruments.ts";
+import { ConsumerRecord, type RecordHeader } from "../../../src/core/record.ts";
+import { createMetricRegistry } from "../../../src/telemetry/registry.ts";
+import { ManualClock } from "../../../src/testing/manual-clock.ts";
+
+const START = new ManualClock().now();
+
+/** Records of one batch, appended when the clock began; their own timestamps as given. */
+function records(
+  count: number,
+  timestamps: (i: number) => number = () => START,
+  headers: readonly RecordHeader[] = [],
+): ConsumerRecord[] {
+  return Array.from(
+    { length: count },
+    (_, i) => new ConsumerRecord("t", 0, i, timestamps(i), START, null, null, headers),
+  );
+}
+
+function setUp(enabled = true): {
+  clock: ManualClock;
+  meter: DeliveryMeter;
+  cells: DeliveryCells;
+  /** Hands out records one by one, as a delivery does; `each` is called after each. */
+  handOut(batch: readonly ConsumerRecord[], each?: (i: number) => void): void;
+} {
+  const clock = new ManualClock();
+  const meter = new DeliveryMeter(clock, { enabled });
+  const metrics = createMetricRegistry();
+  const cells = new ConsumerInstruments({ metrics, partitionLabels: false }, "g").partition("t", 0);
+  const handOut = (batch: readonly ConsumerRecord[], each: (i: number) => void = () => {}) => {
+    let counted = 0;
+    meter.begin();
+    for (let i = 0; i < batch.length; i++) {
+      if (--meter.left <= 0 || i + 1 === batch.length) {
+        meter.delivered(cells, batch, { from: counted, to: i + 1 }, "spread");
+        counted = i + 1;
+      }
+      each(i);
+    }
+  };
+  return { clock, meter, cells, handOut };
+}
+
+describe("the time of delivery", () => {
+  before(() => {
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+  });
+  after(() => propagation.disable());
+
+  it("has one sample for each record, however records are handed out", () => {
+    const { cells, handOut, meter } = setUp();
+    handOut(records(1_000));
+    handOut(records(1));
+    meter.begin();
+    meter.delivered(cells, records(500), { from: 0, to: 500 }, "together");
+    meter.delivered(cells, records(7), { from: 2, to: 5 }, "stalled");
+    assert.equal(cells.endToEndLatency.count, 1_504);
+    assert.equal(cells.recordAge.count, 1_504);
+  });
+
+  it("is read seldom while records are taken fast", () => {
+    const { clock, handOut } = setUp();
+    let readings = 0;
+    const now = clock.now.bind(clock);
+    clock.now = () => {
+      readings++;
+      return now();
+    };
+    handOut(records(100_000));
+    assert.ok(readings < 1_000, `${readings} readings of the clock for 100,000 records`);
+  });
+
+  it("is that of each single record when the handler is slow", () => {
+    const { clock, cells, handOut } = setUp();
+    const seen: number[] = [];
+    const record = cells.endToEndLatency.recordIn.bind(cells.endToEndLatency);
+    cells.endToEndLatency.recordIn = (v, span) => {
+      seen.push(Math.round(v * 1_000));
+      record(v, span);
+    };
+    handOut(records(5), () => clock.advance(100));
+    assert.deepEqual(seen, [0, 100, 200, 300, 400]);
+  });
+
+  it("is spread over a chunk in which a fast handler became slow, and exact after it", () => {
+    const { clock, cells, handOut } = setUp();
+    handOut(records(2_000));
+    const before = cells.endToEndLatency.sum;
+    const count = 600;
+    handOut(records(count), () => clock.advance(10));
+    const exact = Array.from({ length: count }, (_, i) => i * 10).reduce((a, b) => a + b) / 1_000;
+    const measured = cells.endToEndLatency.sum - before;
+    assert.ok(
+      Math.abs(measured - exact) < exact * 0.02,
+      `the sum is ${measured} s, by the record it would be ${exact} s`,
+    );
+  });
+
+  it("does not grow while an application is stuck on a record and somebody collects", () => {
+    const { clock, cells, meter } = setUp();
+    const batch = records(300);
+    meter.begin();
+    clock.advance(60_000);
+    meter.delivered(cells, batch, { from: 0, to: 200 }, "stalled");
+    assert.ok(cells.endToEndLatency.sum / 200 <= 0.001, "they were handed out a minute ago");
+  });
+
+  it("is no less than 0 when the agent's clock is ahead, and negative ages are counted", () => {
+    const { cells, meter, clock } = setUp();
+    const early = Array.from(
+      { length: 3 },
+      (_, i) =>
+        new ConsumerRecord("t", 0, i, clock.now() + 5_000, clock.now() + 9_000, null, null, []),
+    );
+    meter.begin();
+    meter.delivered(cells, early, { from: 0, to: 3 }, "together");
+    assert.deepEqual([cells.endToEndLatency.count, cells.endToEndLatency.sum], [3, 0]);
+    assert.deepEqual([cells.recordAge.count, cells.recordAge.sum], [3, 0]);
+    assert.equal(cells.recordAgeNegative.value, 3);
+  });
+
+  it("takes each record's age from its own timestamp", () => {
+    const { cells, clock, meter } = setUp();
+    clock.advance(1_000);
+    meter.begin();
+    const ages = [0, 0, 500, 2_000];
+    const batch = records(4, (i) => START - (ages[i] ?? 0));
+    meter.delivered(cells, batch, { from: 0, to: 4 }, "together");
+    assert.equal(cells.recordAge.sum, 1 + 1 + 1.5 + 3);
+  });
+
+  it("has an exemplar of the trace that created the record", () => {
+    const { cells, meter } = setUp();
+    const traceparent = new TextEncoder().encode(`00-${"a".repeat(32)}-${"b".repeat(16)}-01`);
+    const batch = records(3, undefined, [["traceparent", traceparent]]);
+    meter.begin();
+    meter.delivered(cells, batch, { from: 0, to: 3 }, "together");
+    const [exemplar] = (cells.endToEndLatency.exemplars ?? []).filter((it) => it !== undefined);
+    assert.deepEqual([exemplar?.traceId, exemplar?.spanId], ["a".repeat(32), "b".repeat(16)]);
+  });
+
+  it("is not looked at with telemetry off", () => {
+    const { cells, clock, handOut } = setUp(false);
+    clock.now = () => assert.fail("the clock was read");
+    handOut(records(1_000));
+    assert.equal(cells.endToEndLatency.count, 0);
+  });
+});
