@@ -102,7 +102,7 @@ function configOf(targets: readonly ScrapeTarget[]): string {
   ]);
   const rules = prometheusFiles("rules").map((path) => `  - ${join(root, path)}`);
   return [
-    "global: { scrape_interval: 400ms, scrape_timeout: 400ms, evaluation_interval: 500ms }",
+    "global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }",
     "rule_files:",
     ...rules,
     "scrape_configs:",
