@@ -26,7 +26,7 @@ export class FlushTracer {
 
   begin(batches: readonly PendingBatch[]): FlushSpan {
     const telemetry = this.#telemetry;
-    if (!telemetry.enabled) return untraced;
+    if (!telemetry.traces) return untraced;
     const lineage = new Lineage();
     let bytes = 0;
     let records = 0;

@@ -187,7 +187,7 @@ function startSpan(
   request: ProduceRequest,
   call: CallContext,
 ): Span | undefined {
-  if (!telemetry.enabled) return undefined;
+  if (!telemetry.traces) return undefined;
   let bytes = 0;
   let recordCount = 0;
   for (const { records } of request.batches) {

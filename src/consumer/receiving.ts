@@ -109,9 +109,9 @@ export class Receiving {
 
   #tell(received: Received, beganAtMs: number, tookMs: number): SampledIn | undefined {
     const { telemetry, group, topic } = this.parts;
-    if (!telemetry.enabled) return undefined;
     const events = this.#notes;
     if (events.length > 0) this.#notes = [];
+    if (!telemetry.traces) return undefined;
     const times = { beganAtMs, endedAtMs: beganAtMs + tookMs };
     return recordReceiveSpan(telemetry, { ...received, ...times, group, topic, events });
   }

@@ -126,7 +126,7 @@ class BatchingProducer implements Producer {
       signal === undefined
         ? new SendEntry(this.#resolve, this.#reject, startedAt, timestamp)
         : this.#abortable(topic, signal, startedAt, timestamp);
-    entry.trace = this.#parts.tracing.send(record.topic, record);
+    entry.trace = this.#parts.tracing.send(record.topic, record, startedAt);
     this.#accumulator.taken(topic, 1);
     this.#place(topic, record, entry);
     return promise;
@@ -210,7 +210,7 @@ class BatchingProducer implements Producer {
         deadlineAt: startedAt + this.#options.deliveryTimeoutMs,
         now: this.#clock.now(),
         generation: this.#accumulator.generations.current,
-        trace: this.#parts.tracing.sendBatch(topic.name, batch.records),
+        trace: this.#parts.tracing.sendBatch(topic.name, batch.records, startedAt),
       };
       const refused = this.#countRefused;
       const callbacks = { resolve, reject, refused };

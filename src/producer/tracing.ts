@@ -7,7 +7,7 @@ import { type ErrorOutcome, StreamHouseError } from "../core/errors.ts";
 import type { HeadersInput, ProducerRecord, RecordHeader } from "../core/record.ts";
 import type { BatchResult } from "../rpc/gen/streamhouse/v1/producer.ts";
 import { fromErrorDetail, grpcStatusName, grpcStatusOf } from "../rpc/status.ts";
-import { activeSpanContext } from "../telemetry/active-span.ts";
+import { ActiveSpan } from "../telemetry/active-span.ts";
 import { Lineage } from "../telemetry/lineage.ts";
 import {
   createHeaderWriter,
@@ -197,6 +197,7 @@ export class RequestTrace {
 export class ProducerTracing {
   readonly #telemetry: Telemetry;
   readonly #headers: HeaderWriter;
+  readonly #activeSpan = new ActiveSpan();
   /** Of the last record without a span: a trace's records share it. */
   #shared: SendTrace | undefined;
   #sharedHeaders: readonly RecordHeader[] | undefined;
@@ -206,9 +207,9 @@ export class ProducerTracing {
     this.#headers = createHeaderWriter(telemetry);
   }
 
-  /** For a record of `send()`. Undefined if no trace is active: the usual case, and nearly free. */
-  send(topic: string, record: ProducerRecord): SendTrace | undefined {
-    const active = this.#active();
+  /** For a record of `send()`. Undefined if no trace is active: the usual case, and nearly free. `now` is monotonic ms. */
+  send(topic: string, record: ProducerRecord, now: number): SendTrace | undefined {
+    const active = this.#active(now);
     if (active === undefined) return undefined;
     const span = startSendSpan(this.#telemetry, topic, record);
     if (span === undefined) return this.#withoutSpan(active);
@@ -225,8 +226,8 @@ export class ProducerTracing {
   }
 
   /** For all records of a `sendBatch()`. */
-  sendBatch(topic: string, records: readonly ProducerRecord[]): BulkTrace | undefined {
-    const active = this.#active();
+  sendBatch(topic: string, records: readonly ProducerRecord[], now: number): BulkTrace | undefined {
+    const active = this.#active(now);
     if (active === undefined) return undefined;
     const spans = startBulkSpans(this.#telemetry, topic, records);
     if (spans === undefined) return new BulkTrace(active, this.#headers.headers());
@@ -242,13 +243,16 @@ export class ProducerTracing {
     });
   }
 
-  #active(): SpanContext | undefined {
-    return this.#telemetry.enabled ? activeSpanContext() : undefined;
+  #active(now: number): SpanContext | undefined {
+    return this.#telemetry.enabled ? this.#activeSpan.at(now) : undefined;
   }
 
   request(batches: readonly TracedBatch[], agent: string): RequestTrace | undefined {
     const [first] = batches;
     if (!this.#telemetry.enabled || first === undefined) return undefined;
+    // An application's trace is handed on to the agent even where no provider records it.
+    if (!this.#telemetry.traces && batches.every((it) => it.lineage === undefined))
+      return undefined;
     const oneTopic = batches.every((batch) => batch.topic === first.topic);
     const span = startBatchSpan(this.#telemetry, {
       recordCount: batches.reduce((sum, batch) => sum + batch.recordCount, 0),

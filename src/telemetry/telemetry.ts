@@ -57,6 +57,11 @@ export interface Telemetry {
   readonly metrics: MetricRegistry;
   readonly tracer: Tracer;
   readonly enabled: boolean;
+  /**
+   * Whether spans can go anywhere: false until a tracer provider is registered, if none was given. Rooms that make a span for their
+   * own work (not one that hands on a caller's trace) ask first, and then gather nothing for it.
+   */
+  readonly traces: boolean;
   readonly component: string;
   readonly partitionLabels: boolean;
   readonly propagation: "always" | "sampled" | "off";
@@ -94,7 +99,9 @@ class ComponentTelemetry implements Telemetry {
   readonly sendDuration: SendDurationSampling;
   readonly recordSpans: boolean;
   readonly #tracer: Tracer;
+  readonly #tracerProvider: TracerProvider | undefined;
   readonly #link: ProviderLink;
+  #traces = false;
 
   constructor(options: TelemetryOptions, component: TelemetryComponent) {
     this.component = component.name;
@@ -106,7 +113,17 @@ class ComponentTelemetry implements Telemetry {
     const { partitionLabels, families } = this;
     this.metrics = createMetricRegistry({ partitionLabels, families });
     this.#link = linkToProvider(this.metrics, options.meterProvider);
+    this.#tracerProvider = options.tracerProvider;
     this.#tracer = tracerOf(options.tracerProvider);
+  }
+
+  get traces(): boolean {
+    if (!this.#traces) {
+      this.#traces = isTracing(this.#tracerProvider ?? trace.getTracerProvider());
+      // Nobody asks for the tracer then, and that is when an SDK is looked for.
+      if (!this.#traces) this.#link.look();
+    }
+    return this.#traces;
   }
 
   /** Asked for with every batch, poll and flush: a good moment to see whether an SDK was registered meanwhile. */
@@ -129,6 +146,16 @@ function tracerOf(provider: TracerProvider | undefined): Tracer {
   }
 }
 
+/** The API's own provider has nobody to hand on to until one is registered. */
+function isTracing(provider: TracerProvider): boolean {
+  try {
+    if (!(provider instanceof ProxyTracerProvider)) return true;
+    return provider.getDelegateTracer(SCOPE_NAME) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** A proxy without a delegate answers spans that record nothing. */
 function silentTracer(): Tracer {
   return new ProxyTracerProvider().getTracer(SCOPE_NAME);
@@ -137,6 +164,7 @@ function silentTracer(): Tracer {
 function disabledTelemetry(component: TelemetryComponent): Telemetry {
   return {
     enabled: false,
+    traces: false,
     metrics: createVoidRegistry(),
     tracer: silentTracer(),
     component: component.name,

@@ -100,7 +100,13 @@ export function countingTelemetry(): Telemetry {
   return {
     metrics: createMetricRegistry(),
     tracer: trace.getTracer("test"),
-    ...{ enabled: true, component: "agent", partitionLabels: false, propagation: "always" },
+    ...{
+      enabled: true,
+      traces: true,
+      component: "agent",
+      partitionLabels: false,
+      propagation: "always",
+    },
     ...{ families: ["streamhouse", "semconv"], sendDuration: "per-send", recordSpans: true },
     close() {},
   };
