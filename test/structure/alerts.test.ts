@@ -37,7 +37,7 @@ describe("alert and recording rules", () => {
     for (const { expr } of [...alerts, ...recordings]) {
       for (const [, values = ""] of expr.matchAll(/outcome=~"([^"]+)"/g)) {
         const codes = values.split("|").filter((it) => /^[A-Z]/.test(it));
-          for (const code of codes) assert.ok(errors.includes(`"${code}"`), code);
+        for (const code of codes) assert.ok(errors.includes(`"${code}"`), code);
       }
       for (const [, values = ""] of expr.matchAll(/status=~?"([^"]+)"/g)) {
         for (const status of values.split("|")) {
