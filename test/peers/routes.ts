@@ -1,6 +1,6 @@
 /**
  * The ways by which an application's metrics reach Prometheus, all of them on one and the same run: our own `/metrics`, the stock
- * exporter of a 2.x and of a 3.x SDK, and a real Collector's Prometheus exporter fed by each of the three over OTLP.
+ * exporter and our `./prometheus` door in a 2.x and in a 3.x SDK, and a real Collector's Prometheus exporter fed by each over OTLP.
  */
 
 import { once } from "node:events";
@@ -9,6 +9,11 @@ import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-http";
 import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { MeterProvider, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics";
+import {
+  createPrometheusHandler,
+  createPrometheusReader,
+  type PrometheusReader,
+} from "../../src/prometheus.ts";
 import { ATTACHMENT, attachmentOf, createMeterBridge } from "../../src/telemetry/meter-bridge.ts";
 import { bootstrap, prometheusViews, type TelemetryOptions } from "../../src/telemetry.ts";
 import { type Collector, startCollector } from "./backends.ts";
@@ -70,6 +75,8 @@ export async function openRoutes(): Promise<Routes> {
     others: [
       { name: "the stock exporter of SDK 2.x", scrape: two.scrape },
       { name: `the stock exporter of SDK ${sdk3Version}`, scrape: three.scrape },
+      { name: "our ./prometheus door in SDK 2.x", scrape: two.scrapeDoor },
+      { name: `our ./prometheus door in SDK ${sdk3Version}`, scrape: three.scrapeDoor },
       through("the bootstrap's OTLP", ownFlush, collectors.own),
       through("OTLP of SDK 2.x", two.provider, collectors.two),
       through(`OTLP of SDK ${sdk3Version}`, three.provider, collectors.three),
@@ -99,34 +106,41 @@ function through(
 
 interface Application {
   readonly provider: MeterProvider;
+  /** By the stock exporter. */
   scrape(): Promise<string>;
+  /** By `createPrometheusReader`, beside it. */
+  scrapeDoor(): Promise<string>;
   stop(): Promise<void>;
 }
 
 /** As its documentation shows it, with our views, and OTLP in JSON beside it. */
 async function applicationWithSdk2(collector: Collector): Promise<Application> {
   const exporter = new PrometheusExporter({ preventServerStart: true });
+  const door = createPrometheusReader();
   const push = new OTLPMetricExporter({ url: `${collector.otlp}/v1/metrics` });
   const provider = new MeterProvider({
     resource: resourceFromAttributes({ "service.name": "two" }),
     readers: [
       exporter,
+      door,
       new PeriodicExportingMetricReader({ exporter: push, exportIntervalMillis: never }),
     ],
     views: prometheusViews(),
   });
-  return application(provider, exporter);
+  return application(provider, exporter, door);
 }
 
 /** The same with a 3.x SDK, and OTLP in protobuf. */
 async function applicationWithSdk3(collector: Collector): Promise<Application> {
   const sdk = loadSdk3();
   const exporter = new sdk.prometheus.PrometheusExporter({ preventServerStart: true });
+  const door = createPrometheusReader();
   const push = new sdk.otlpMetrics.OTLPMetricExporter({ url: `${collector.otlp}/v1/metrics` });
   const provider = new sdk.metrics.MeterProvider({
     resource: sdk.resources.resourceFromAttributes({ "service.name": "three" }),
     readers: [
       exporter,
+      door,
       new sdk.metrics.PeriodicExportingMetricReader({
         exporter: push,
         exportIntervalMillis: never,
@@ -134,14 +148,17 @@ async function applicationWithSdk3(collector: Collector): Promise<Application> {
     ],
     views: prometheusViews(),
   });
-  return application(provider, exporter);
+  return application(provider, exporter, door);
 }
 
 /** The exporter's own request handler behind a server of ours: it cannot listen on port 0 itself. */
 async function application(
   provider: MeterProvider,
   exporter: PrometheusExporter,
+  door: PrometheusReader,
 ): Promise<Application> {
+  // Every scrape collects: the others are to be compared at the same moment.
+  const handler = createPrometheusHandler(door, { cacheMs: 0 });
   const server = createServer((request: IncomingMessage, response: ServerResponse) => {
     exporter.getMetricsRequestHandler(request, response);
   }).listen(0, "127.0.0.1");
@@ -151,6 +168,7 @@ async function application(
   return {
     provider,
     scrape: async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text(),
+    scrapeDoor: async () => (await handler(new Request("http://door/metrics"))).text(),
     async stop() {
       server.close();
       server.closeAllConnections();
