@@ -6,6 +6,7 @@
  * RPC: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/ and https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
  */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { SpanKind } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base";
@@ -207,6 +208,27 @@ describe("by the conventions", () => {
       strangers.map((it) => [it.name, it.kind, it.attributes]),
       [],
     );
+  });
+
+  it("docs/tracing.md has a row for each, with its kind", () => {
+    const text = readFileSync(new URL("../../../docs/tracing.md", import.meta.url), "utf8");
+    const rows = Array.from(text.matchAll(/^\| `([^`]+)`[^|]* \| ([A-Z]+) \|/gm), (match) => ({
+      name: new RegExp(
+        `^${(match[1] ?? "").replace("<topic>", "orders").replace(/<\w+>/g, "\\w+")}$`,
+      ),
+      kind: SpanKind[match[2] as keyof typeof SpanKind],
+    }));
+    assert.equal(rows.length, Object.keys(table).length - 1, "two rows of process are one");
+    for (const row of rows) {
+      const found = spans.some((it) => row.name.test(it.name) && row.kind === it.kind);
+      assert.ok(found, `no span is ${row.name}`);
+    }
+    for (const { name, kind } of spans) {
+      assert.ok(
+        rows.some((row) => row.name.test(name) && row.kind === kind),
+        name,
+      );
+    }
   });
 
   it("the name is the operation and, where there is one, the destination", () => {

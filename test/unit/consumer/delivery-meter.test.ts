@@ -102,6 +102,16 @@ describe("the time of delivery", () => {
     );
   });
 
+  it("is read at each record once the handler has become slow, and seldom again when it is fast", () => {
+    const { clock, handOut, meter } = setUp();
+    handOut(records(2_000));
+    assert.ok(meter.left > 100, `${meter.left} records to the next reading`);
+    handOut(records(600), () => clock.advance(10));
+    assert.equal(meter.left, 1);
+    handOut(records(2_000));
+    assert.ok(meter.left > 100, `${meter.left} records to the next reading`);
+  });
+
   it("does not grow while an application is stuck on a record and somebody collects", () => {
     const { clock, cells, meter } = setUp();
     const batch = records(300);
