@@ -23,6 +23,15 @@ export const agentSpec: CommandSpec = {
       help: "where /metrics, /health and /ready are; port 0 takes a free one",
       fallback: "127.0.0.1:8080",
     },
+    advertise: {
+      value: "HOST:PORT",
+      help: "the address that clients are told, where it is not the one listened on",
+    },
+    readiness: {
+      value: "RULE",
+      help: "what makes /ready say yes: leases, or standby: also an agent with nothing to own yet",
+      fallback: "leases",
+    },
     // Every command takes it, so that a script can pass the same options to all of them.
     agents: { ...agentsOption.agents, help: "taken as by every command; an agent asks no other" },
   },
@@ -44,6 +53,8 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
     data,
     grpc: args.address("grpc", 0) ?? "",
     http: args.address("http", 0) ?? "",
+    advertise: args.address("advertise", 1),
+    readiness: args.oneOf("readiness", ["leases", "standby"]),
     logger: createStderrLogger(io.stderr),
   });
   try {

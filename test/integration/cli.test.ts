@@ -98,6 +98,19 @@ describe("streamhouse agent", () => {
     assert.match(await metrics.text(), /streamhouse_lease_renewals_total/);
   });
 
+  it("tells clients the address of --advertise, and is ready without leases with --readiness standby", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "streamhouse-cli-"));
+    const more = ["--advertise", "agent.example:7070", "--readiness", "standby"];
+    const { child, grpc, http } = await startAgent(folder, "127.0.0.1:0", more);
+    assert.equal((await fetch(`${http}/ready`)).status, 200);
+    const created = await cli(["topic", "create", "told", "--agents", grpc]);
+    assert.equal(created.code, 0, created.stderr);
+    const listed = await cli(["topic", "describe", "told", "--json", "--agents", grpc]);
+    assert.match(listed.stdout, /"agent":"agent\.example:7070"/);
+    assert.equal((await child.end("SIGTERM")).code, 0);
+    await rm(folder, { recursive: true, force: true });
+  });
+
   it("drains and exits with 0 at SIGTERM and at SIGINT", async () => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       const other = await mkdtemp(join(tmpdir(), "streamhouse-cli-"));

@@ -80,6 +80,8 @@ describe("mistakes on the command line", () => {
     ["lag g --agents nowhere", /--agents has "nowhere"/],
     ["agent", /--data DIR is missing/],
     ["agent --data d --grpc nowhere", /--grpc is "nowhere": use HOST:PORT/],
+    ["agent --data d --advertise here", /--advertise is "here": use HOST:PORT/],
+    ["agent --data d --readiness maybe", /--readiness is "maybe"/],
     ["agent --data d --http 1:99999", /--http is "1:99999"/],
   ] as const) {
     it(`streamhouse ${line}: one clear line and exit code 2`, async () => {
