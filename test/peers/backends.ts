@@ -15,6 +15,8 @@ export interface CollectorOptions {
   readonly tracesTo?: string;
   /** Lines of the Prometheus exporter's settings, below `prometheus:`. */
   readonly prometheus?: readonly string[];
+  /** A whole configuration instead, with the addresses of docs/collector.md: those become the test's own. */
+  readonly config?: string;
 }
 
 export interface Collector {
@@ -89,6 +91,12 @@ const emptyExport: RequestInit = {
 
 function collectorConfig(otlp: number, prometheus: number, options: CollectorOptions): string {
   const traces = options.tracesTo;
+  if (options.config !== undefined) {
+    return options.config
+      .replaceAll("0.0.0.0:4318", `127.0.0.1:${otlp}`)
+      .replaceAll("0.0.0.0:8889", `127.0.0.1:${prometheus}`)
+      .replaceAll("http://jaeger:4318", traces ?? "http://127.0.0.1:9");
+  }
   return [
     "receivers:",
     "  otlp:",

@@ -2,9 +2,11 @@
  * Traces of three processes, exported over OTLP/HTTP in both encodings to a real Jaeger, directly and by way of a real OpenTelemetry
  * Collector, and read back from Jaeger's API. A machine without Go says so and leaves it to otlp-bytes.test.ts.
  */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { peerVersion, whyNoPeers } from "../../scripts/peers.ts";
-import type { RuntimeName } from "../../scripts/runtimes.ts";
+import { type RuntimeName, root } from "../../scripts/runtimes.ts";
 import { eventually } from "../integration/child.ts";
 import { type Collector, type Jaeger, startCollector, startJaeger } from "./backends.ts";
 import type { SeenSpan } from "./seen-span.ts";
@@ -40,6 +42,10 @@ const ways: readonly Way[] = [
   { protocol: "http/protobuf", collector: true, agent: "node", producer: "node", consumer: "node" },
 ];
 
+/** The configuration that docs/collector.md gives. */
+const page = readFileSync(join(root, "docs", "collector.md"), "utf8");
+const documented = { config: /```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? "" };
+
 const absent = whyNoPeers();
 const backend = absent === undefined ? `Jaeger ${peerVersion("jaeger")}` : "a real Jaeger";
 if (absent !== undefined) console.log(`jaeger.test.ts does not run: ${absent}`);
@@ -57,7 +63,7 @@ for (const way of ways) {
 
     before(async () => {
       jaeger = await startJaeger();
-      if (way.collector) collector = await startCollector({ tracesTo: jaeger.otlp });
+      if (way.collector) collector = await startCollector({ tracesTo: jaeger.otlp, ...documented });
       run = await runTraced({ ...way, otlp: (collector ?? jaeger).otlp });
       trace = await eventually("the whole trace in Jaeger", async () => {
         const found = await jaeger.trace(run.single);
