@@ -134,7 +134,7 @@ describe("rule 8: /metrics", () => {
 
   it("is 500 with a plain reason when collecting fails, never 200 with an error", async () => {
     const closed = bootstrap({ env: {}, register: false });
-    const url = await listen({ metrics: closed.metrics });
+    const url = await listen({ metrics: closed.metrics, scrape: { cacheMs: 0 } });
     assert.equal((await scrape(url)).status, 200);
     await closed.shutdown();
     for (const accept of ["text/plain", "application/openmetrics-text"]) {

@@ -92,7 +92,7 @@ describe("any collection at all", () => {
   const sample = new RegExp(
     `^[a-zA-Z_][a-zA-Z0-9_]*(?:\\{${label}(?:,${label})*\\})? (?:-?[0-9].*|NaN|[+-]Inf)$`,
   );
-  const comment = /^# (?:HELP|TYPE|UNIT) [a-zA-Z_][a-zA-Z0-9_]* .*$|^# EOF$/;
+  const comment = /^# (?:HELP|TYPE|UNIT) [a-zA-Z_][a-zA-Z0-9_]* [^\n]*$|^# EOF$/;
 
   it("becomes lines of the format's grammar, with no series twice", async () => {
     await fc.assert(
