@@ -8,7 +8,7 @@
 import type { Contender, Sample } from "../contender.ts";
 import { collector } from "../garbage.ts";
 import { type Effort, sumOf } from "./effort.ts";
-import { type SliceOptions, Slices } from "./slice.ts";
+import { type SliceOptions, Slices, warmUp } from "./slice.ts";
 import { off, type Variant, type VariantKind } from "./variants.ts";
 
 /** Turns of each side in a pair, of some 20 ms each. */
@@ -64,8 +64,10 @@ class Pairs {
 
   async open(): Promise<void> {
     this.#users += 1;
+    if (this.#variants !== undefined) return;
     const [against, kind] = this.#kinds;
-    this.#variants ??= [against.open(), kind.open()];
+    this.#variants = [against.open(), kind.open()];
+    for (const variant of this.#variants) await warmUp(variant, this.#options);
   }
 
   async close(): Promise<void> {
