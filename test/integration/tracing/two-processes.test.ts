@@ -68,12 +68,20 @@ describe("one trace over two processes", () => {
     assert.equal(records.length, 1);
     await consumer.process(records, () => {});
     await consumer.commit();
-    for (const name of ["metadata commit", "process orders", "ProducerService.produce"]) {
-      await eventually(`the span ${name}`, () => find(name));
+    const expected: readonly (readonly [string, string])[] = [
+      ["the-agent", "metadata commit"],
+      ["the-agent", "ProducerService.produce"],
+      ["the-agent", "streamhouse.v1.AdminService/CreateTopic"],
+      ["the-agent", "streamhouse.v1.GroupService/CommitOffsets"],
+      ["the-application", "receive orders"],
+      ["the-application", "process orders"],
+      ["the-application", "commit orders"],
+    ];
+    for (const [service, name] of expected) {
+      await eventually(`${name} of ${service}`, () =>
+        receiver.spans.find((it) => it.service === service && it.name === name),
+      );
     }
-    await eventually("the agent's side of the commit", () =>
-      receiver.spans.find((it) => it.service === "the-agent" && it.name.endsWith("/CommitOffsets")),
-    );
   });
 
   after(async () => {
