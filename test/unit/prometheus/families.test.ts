@@ -118,6 +118,19 @@ describe("a family in OpenMetrics", () => {
     assert.deepEqual(names(await samples(streams)), ["h_count", ...buckets]);
   });
 
+  it("has no sum either where only a sample was below zero, or the sum is no number", async () => {
+    const of = (more: { sum: number; min?: number }) => {
+      const value = { buckets: { boundaries: [1], counts: [2, 0] }, count: 2, ...more };
+      return samples([histogram({ name: "h", points: [point(value)] })]);
+    };
+    const hasSum = async (more: { sum: number; min?: number }) =>
+      (await of(more)).some((line) => line.startsWith("h_sum"));
+    assert.equal(await hasSum({ sum: -0.5 }), false);
+    assert.equal(await hasSum({ sum: 0.5, min: -1 }), false);
+    assert.equal(await hasSum({ sum: Number.NaN }), false);
+    assert.equal(await hasSum({ sum: 0.5, min: 0 }), true);
+  });
+
   it("leaves out counters that no counter can be, and says so once", async () => {
     const points = [point(Number.NaN, { a: "1" }), point(-1, { a: "2" }), point(0, { a: "3" })];
     const { lines, notices } = await write([counter({ name: "c", points })], "openmetrics");
