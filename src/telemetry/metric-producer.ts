@@ -89,11 +89,11 @@ class CellProducer implements MetricProducer {
     const delta = aggregationTemporality === AggregationTemporality.DELTA && kind !== "gauge";
     const shown = delta ? this.#memory.deltas(family) : family;
     if (kind === "histogram") {
-      const all = points(shown, nowMs, histogramValue);
-      const dataPoints = all.map(this.#exemplars ? withExemplars : ({ point }) => point);
+      const finish = this.#exemplars ? withExemplars : undefined;
+      const dataPoints = points(shown, nowMs, histogramValues(), finish);
       return { ...common, dataPointType: DataPointType.HISTOGRAM, dataPoints };
     }
-    const dataPoints = points(shown, nowMs, numberValue).map(({ point }) => point);
+    const dataPoints = points(shown, nowMs, numberValue);
     return kind === "gauge"
       ? { ...common, dataPointType: DataPointType.GAUGE, dataPoints }
       : {
@@ -105,25 +105,31 @@ class CellProducer implements MetricProducer {
   }
 }
 
-interface PointOf<T> {
-  readonly series: Series;
-  readonly point: DataPoint<T>;
-}
-
-function points<T>(family: Family, nowMs: number, value: (series: Series) => T): PointOf<T>[] {
+function points<T>(
+  family: Family,
+  nowMs: number,
+  value: (series: Series) => T,
+  finish: (point: DataPoint<T>, series: Series) => DataPoint<T> = (point) => point,
+): DataPoint<T>[] {
   const endTime = hrTime(nowMs);
-  const all: PointOf<T>[] = [];
+  const all: DataPoint<T>[] = [];
+  let startMs = Number.NaN;
+  let startTime = endTime;
   for (const series of family.series.values()) {
-    const startTime = hrTime(series.startMs);
+    // Most series of a component began together: they share what says when.
+    if (series.startMs !== startMs) {
+      startMs = series.startMs;
+      startTime = hrTime(startMs);
+    }
     const attributes = series.attributes as Attributes;
-    all.push({ series, point: { startTime, endTime, attributes, value: value(series) } });
+    all.push(finish({ startTime, endTime, attributes, value: value(series) }, series));
   }
   return all;
 }
 
-function withExemplars({ series, point }: PointOf<Histogram>): PointWithExemplars {
-  if (!isHistogram(series.cell) || series.cell.exemplars === undefined) return point;
-  const exemplars = series.cell.exemplars.filter((one) => one !== undefined);
+function withExemplars(point: DataPoint<Histogram>, { cell }: Series): PointWithExemplars {
+  if (!isHistogram(cell) || cell.exemplars === undefined) return point;
+  const exemplars = cell.exemplars.filter((one) => one !== undefined);
   return exemplars.length === 0 ? point : { ...point, exemplars };
 }
 
@@ -131,13 +137,19 @@ function numberValue({ cell }: Series): number {
   return isHistogram(cell) ? 0 : cell.value;
 }
 
-/** A copy: the cell goes on counting while the reader works. */
-function histogramValue({ cell }: Series): Histogram {
-  if (!isHistogram(cell)) return { buckets: { boundaries: [], counts: [] }, count: 0 };
-  return {
-    buckets: { boundaries: [...cell.bounds], counts: Array.from(cell.counts) },
-    sum: cell.sum,
-    count: cell.count,
+/** Answers copies: a cell goes on counting while the reader works. The bounds of a family are one array for all of its points. */
+function histogramValues(): (series: Series) => Histogram {
+  let bounds: readonly number[] | undefined;
+  let boundaries: number[] = [];
+  return ({ cell }) => {
+    if (!isHistogram(cell)) return { buckets: { boundaries: [], counts: [] }, count: 0 };
+    if (cell.bounds !== bounds) {
+      bounds = cell.bounds;
+      boundaries = [...bounds];
+    }
+    const counts: number[] = [];
+    for (let i = 0; i < cell.counts.length; i++) counts.push(cell.counts[i] ?? 0);
+    return { buckets: { boundaries, counts }, sum: cell.sum, count: cell.count };
   };
 }
 
