@@ -15,6 +15,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { StreamHouseError } from "../core/errors.ts";
+import { GuardedSpan } from "./guarded-span.ts";
 import type { Lineage } from "./lineage.ts";
 import * as semconv from "./semconv.ts";
 import type { Telemetry } from "./telemetry.ts";
@@ -189,7 +190,8 @@ export function start(
   parent: Context,
 ): Span | undefined {
   try {
-    return telemetry.tracer.startSpan(name, options, parent);
+    const span = telemetry.tracer.startSpan(name, options, parent);
+    return span.isRecording() ? new GuardedSpan(span) : span;
   } catch {
     // A sampler or span processor of the application threw.
     return undefined;
