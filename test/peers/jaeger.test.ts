@@ -12,9 +12,12 @@ import { type Collector, type Jaeger, startCollector, startJaeger } from "./back
 import type { SeenSpan } from "./seen-span.ts";
 import {
   checkAttributes,
+  checkBulk,
+  checkConsumer,
   checkMixedBatch,
   checkProcessed,
   checkTree,
+  creationsIn,
   isComplete,
   runTraced,
   services,
@@ -59,7 +62,7 @@ for (const way of ways) {
     let collector: Collector | undefined;
     let run: TracedRun;
     let trace: readonly SeenSpan[] = [];
-    let sends: readonly SeenSpan[] = [];
+    let created: readonly SeenSpan[] = [];
 
     before(async () => {
       jaeger = await startJaeger();
@@ -69,10 +72,10 @@ for (const way of ways) {
         const found = await jaeger.trace(run.single);
         return isComplete(found) && found;
       });
-      sends = await eventually("all sends in Jaeger", async () => {
-        const found = await jaeger.find(services.producer, `send ${run.topic}`);
-        const own = found.filter(({ name }) => name === `send ${run.topic}`);
-        return own.length === 3 && own;
+      created = await eventually("all that was created in Jaeger", async () => {
+        const sent = await jaeger.find(services.producer, `send ${run.topic}`);
+        const found = creationsIn(sent, run);
+        return found.length === 5 && found;
       });
     });
 
@@ -89,23 +92,38 @@ for (const way of ways) {
       checkAttributes(trace, run);
     });
 
+    const named = async (service: string, name: string) => {
+      const found = await jaeger.find(service, name);
+      return found.filter((span) => span.name === name);
+    };
+
     it("links a batch of several traces to each of its sends", async () => {
-      const found = await jaeger.find(services.producer, "send_batch_to_agent");
-      const batches = found.filter(({ name }) => name === "send_batch_to_agent");
-      checkMixedBatch(
-        batches,
-        sends.filter(({ traceId }) => run.mixed.includes(traceId)),
-      );
+      const batches = await named(services.producer, "send_batch_to_agent");
+      const ofMixed = created.filter(({ traceId }) => run.mixed.includes(traceId));
+      checkMixedBatch(batches, ofMixed);
+    });
+
+    it("links what sendBatch() sent to what created each record", async () => {
+      checkBulk(await jaeger.trace(run.bulk), run);
     });
 
     it("links what was processed to what created it", async () => {
       const name = `process ${run.topic}`;
-      const found = await eventually("all processing in Jaeger", async () => {
-        const spans = await jaeger.find(services.consumer, name);
-        const own = spans.filter((span) => span.name === name);
-        return own.length === 3 && own;
+      const processed = await eventually("all processing in Jaeger", async () => {
+        const found = await named(services.consumer, name);
+        return found.length === 5 && found;
       });
-      checkProcessed(found, sends);
+      checkProcessed(processed, created);
+    });
+
+    it("links reading too, shows the rebalance, and the commit under the application's span", async () => {
+      const settling = await eventually("the commit in Jaeger", async () => {
+        const found = await jaeger.find(services.consumer, "settling");
+        const names = found.map(({ name }) => name);
+        return names.includes("settling") && found.some(({ kind }) => kind === "server") && found;
+      });
+      const received = await named(services.consumer, `receive ${run.topic}`);
+      checkConsumer(received, settling, created, run);
     });
   });
 }

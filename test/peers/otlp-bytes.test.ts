@@ -12,9 +12,12 @@ import { type Running, runFile } from "./running.ts";
 import type { SeenSpan } from "./seen-span.ts";
 import {
   checkAttributes,
+  checkBulk,
+  checkConsumer,
   checkMixedBatch,
   checkProcessed,
   checkTree,
+  creationsIn,
   runTraced,
   type TracedRun,
 } from "./traced-run.ts";
@@ -100,13 +103,14 @@ for (const { protocol, contentType, decode } of encodings) {
       checkAttributes(ofTrace(run.single), run);
     });
 
-    it("hold the links of a batch of several traces and of processing", () => {
-      const sends = all(`send ${run.topic}`);
-      checkMixedBatch(
-        all("send_batch_to_agent"),
-        sends.filter(({ traceId }) => run.mixed.includes(traceId)),
-      );
-      checkProcessed(all(`process ${run.topic}`), sends);
+    it("hold the links of batches, of reading and of processing", () => {
+      const created = creationsIn(spans, run);
+      const ofMixed = created.filter(({ traceId }) => run.mixed.includes(traceId));
+      checkMixedBatch(all("send_batch_to_agent"), ofMixed);
+      checkBulk(ofTrace(run.bulk), run);
+      checkProcessed(all(`process ${run.topic}`), created);
+      const settling = all("settling").map(({ traceId }) => traceId);
+      checkConsumer(all(`receive ${run.topic}`), ofTrace(...settling), created, run);
     });
   });
 }

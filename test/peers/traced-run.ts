@@ -14,6 +14,8 @@ export interface TracedRun {
   readonly single: string;
   /** The traces of the two whose records shared a batch. */
   readonly mixed: readonly string[];
+  /** The trace of the one that sent two records at once. */
+  readonly bulk: string;
 }
 
 export interface TracedRunOptions {
@@ -60,7 +62,7 @@ export async function runTraced(options: TracedRunOptions): Promise<TracedRun> {
       [grpc, topic, "readers"],
       env(services.consumer),
     ).result<{ readonly values: readonly string[] }>();
-    assert.deepEqual(read.values, ["one", "two", "three"]);
+    assert.deepEqual(read.values, ["one", "two", "three", "four", "five"]);
     return { topic, ...sent };
   } finally {
     for (const child of running.reverse()) await child.end();
@@ -118,20 +120,69 @@ export function checkAttributes(trace: readonly SeenSpan[], { topic }: TracedRun
 
 /** A batch of two traces belongs to neither: its spans are linked to both. */
 export function checkMixedBatch(batches: readonly SeenSpan[], sends: readonly SeenSpan[]): void {
-  const ofBoth = batches.filter((span) => span.attributes.record_count === 2);
+  const ofBoth = batches.filter(({ links }) => links.length > 0);
   assert.equal(ofBoth.length, 1, `batches: ${JSON.stringify(batches)}`);
   assert.equal(ofBoth[0]?.parent, undefined);
+  assert.equal(ofBoth[0]?.attributes.record_count, 2);
   assert.deepEqual(sorted(ofBoth[0]?.links ?? []), sorted(sends));
   assert.equal(sends.length, 2);
+}
+
+/** `sendBatch()`: a `create` for each record, and one `send` that is linked to them. */
+export function checkBulk(trace: readonly SeenSpan[], { topic }: TracedRun): void {
+  const application = reference(named(trace, "import"));
+  const created = trace.filter(({ name }) => name === `create ${topic}`);
+  assert.deepEqual(
+    created.map(({ kind, parent }) => ({ kind, parent })),
+    [1, 2].map(() => ({ kind: "producer", parent: application })),
+  );
+  const send = named(trace, `send ${topic}`);
+  assert.deepEqual([send.kind, send.parent], ["client", application]);
+  assert.deepEqual(sorted(send.links), sorted(created));
+  assert.equal(named(trace, "send_batch_to_agent").attributes.record_count, 2);
+}
+
+/** What created a record: its own `send`, or its `create` where it was sent with others. */
+export function creationsIn(spans: readonly SeenSpan[], { topic }: TracedRun): readonly SeenSpan[] {
+  const names = [`send ${topic}`, `create ${topic}`];
+  return spans.filter(({ name, kind }) => names.includes(name) && kind === "producer");
+}
+
+/** Reading is linked to what created the records, says that the partition was assigned, and committing is under its span. */
+export function checkConsumer(
+  received: readonly SeenSpan[],
+  settling: readonly SeenSpan[],
+  created: readonly SeenSpan[],
+  { topic }: TracedRun,
+): void {
+  assert.ok(received.every(({ kind }) => kind === "client"));
+  assert.deepEqual(sorted(received.flatMap(({ links }) => links)), sorted(created));
+  assert.ok(
+    received.some(({ events }) => events.includes("rebalance")),
+    `events: ${JSON.stringify(received.map(({ events }) => events))}`,
+  );
+  const commit = named(settling, `commit ${topic}`);
+  assert.deepEqual([commit.kind, commit.service], ["client", services.consumer]);
+  assert.deepEqual(commit.parent, reference(named(settling, "settling")));
+  assert.equal(commit.attributes["messaging.operation.type"], "settle");
+  const call = "streamhouse.v1.GroupService/CommitOffsets";
+  const asked = named(ofKind(settling, "client"), call);
+  const answered = named(ofKind(settling, "server"), call);
+  assert.deepEqual([asked.service, asked.parent], [services.consumer, reference(commit)]);
+  assert.deepEqual([answered.service, answered.parent], [services.agent, reference(asked)]);
+}
+
+function ofKind(spans: readonly SeenSpan[], wanted: string): readonly SeenSpan[] {
+  return spans.filter(({ kind }) => kind === wanted);
 }
 
 /**
  * Each record's `process` span is linked to the span that created the record. The consumer has no span of its own active, so that it
  * is also the parent: the record's trace goes on.
  */
-export function checkProcessed(processed: readonly SeenSpan[], sends: readonly SeenSpan[]): void {
-  assert.equal(processed.length, 3);
-  assert.deepEqual(sorted(processed.flatMap(({ links }) => links)), sorted(sends));
+export function checkProcessed(processed: readonly SeenSpan[], created: readonly SeenSpan[]): void {
+  assert.equal(processed.length, 5);
+  assert.deepEqual(sorted(processed.flatMap(({ links }) => links)), sorted(created));
   for (const span of processed) {
     assert.deepEqual([span.kind, span.service], ["consumer", services.consumer]);
     assert.equal(span.attributes["messaging.operation.type"], "process");
@@ -140,7 +191,7 @@ export function checkProcessed(processed: readonly SeenSpan[], sends: readonly S
     assert.deepEqual(span.parent, span.links[0]);
   }
   const offsets = processed.map(({ attributes }) => attributes.offset);
-  assert.deepEqual(offsets.sort(), [0, 1, 2]);
+  assert.deepEqual(offsets.sort(), [0, 1, 2, 3, 4]);
 }
 
 function sorted(spans: readonly { traceId: string; spanId: string }[]): readonly string[] {

@@ -1,5 +1,6 @@
 /**
- * An application that sends: one record under a span of its own, then a batch of two records under two spans of two traces.
+ * An application that sends: one record under a span of its own, then a batch of two records under two spans of two traces, then two
+ * records by one `sendBatch()`.
  * Arguments: the agent's address, the topic. Prints the trace ids. Started by traces tests as a process of its own; what is exported
  * where is said by `OTEL_*` variables.
  */
@@ -16,17 +17,26 @@ await house.admin.createTopic(topic, { partitions: 1 });
 const producer = house.producer({ lingerMs: 300 });
 const tracer = trace.getTracer("application");
 
-function underSpan(name: string, value: string): { traceId: string; sent: Promise<unknown> } {
+function underSpan(
+  name: string,
+  send: () => Promise<unknown>,
+): { readonly traceId: string; readonly sent: Promise<unknown> } {
   return tracer.startActiveSpan(name, (span) => {
-    const sent = producer.send({ topic, key: "k", value }).finally(() => span.end());
+    const sent = send().finally(() => span.end());
     return { traceId: span.spanContext().traceId, sent };
   });
 }
 
-const single = underSpan("checkout", "one");
+const one = (value: string) => () => producer.send({ topic, key: "k", value });
+const single = underSpan("checkout", one("one"));
 await single.sent;
-const mixed = [underSpan("order a", "two"), underSpan("order b", "three")];
+const mixed = [underSpan("order a", one("two")), underSpan("order b", one("three"))];
 await Promise.all(mixed.map(({ sent }) => sent));
+const bulk = underSpan("import", () =>
+  producer.sendBatch({ topic, records: [{ value: "four" }, { value: "five" }] }),
+);
+await bulk.sent;
 await house.close();
 await sdk.shutdown();
-console.log(JSON.stringify({ single: single.traceId, mixed: mixed.map((it) => it.traceId) }));
+const mixedIds = mixed.map(({ traceId }) => traceId);
+console.log(JSON.stringify({ single: single.traceId, mixed: mixedIds, bulk: bulk.traceId }));
