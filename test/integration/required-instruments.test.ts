@@ -1,4 +1,7 @@
-/** The 22 required instruments, each fed by real work with the true count: one workload, then one look at `/metrics`. */
+/**
+ * The 22 required instruments, each fed by real work with the true count: one workload, then one look at `/metrics`. By both routes:
+ * the metric producer, and the public metrics API.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Consumer } from "../../src/consumer/consumer.ts";
@@ -16,7 +19,7 @@ const produced = 1_000;
 const tooLarge = 3;
 const consumed = 600;
 
-describe("the 22 required instruments after real work", () => {
+function promises(instruments: "producer" | "meter"): void {
   let sdk: TelemetrySdk;
   let served: Served;
   let house: House;
@@ -33,7 +36,7 @@ describe("the 22 required instruments after real work", () => {
   before(async () => {
     const folder = await temporaryFolder();
     removeFolder = folder.remove;
-    sdk = bootstrap({ register: false, env: {} });
+    sdk = bootstrap({ register: false, env: {}, instruments });
     served = await serve({
       data: folder.path,
       grpc: "127.0.0.1:0",
@@ -196,4 +199,10 @@ describe("the 22 required instruments after real work", () => {
       assert.equal(sum("streamhouse_grpc_request_duration_seconds_count", { method }), count);
     }
   });
-});
+}
+
+for (const instruments of ["producer", "meter"] as const) {
+  describe(`the 22 required instruments after real work, by ${instruments}`, () => {
+    promises(instruments);
+  });
+}
