@@ -54,7 +54,7 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
     grpc: args.address("grpc", 0) ?? "",
     http: args.address("http", 0) ?? "",
     advertise: args.address("advertise", 1),
-    readiness: args.oneOf("readiness", ["leases", "standby"]),
+    readiness: args.oneOf<"leases" | "standby">("readiness", ["leases", "standby"]),
     logger: createStderrLogger(io.stderr),
   });
   try {
