@@ -22,11 +22,14 @@ export async function runLane(
 ): Promise<LaneResult> {
   const folder = join(root, ".tools", "reports");
   mkdirSync(folder, { recursive: true });
-  const report = join(folder, `${label}.xml`);
+  // A name of its own: two runs in one checkout must not read each other's results.
+  const report = join(folder, `${label}-${process.pid}.xml`);
   rmSync(report, { force: true });
   const program = runtimePath(runtime);
   const code = await run(program, argumentsFor(runtime, files, report));
-  return count(report, code);
+  const result = count(report, code);
+  rmSync(report, { force: true });
+  return result;
 }
 
 function argumentsFor(runtime: RuntimeName, files: readonly string[], report: string): string[] {
