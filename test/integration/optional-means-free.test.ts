@@ -95,7 +95,7 @@ describe("a process without an SDK", () => {
   for (const telemetry of ["none", "false"]) {
     it(`ends by itself with components still open (telemetry: ${telemetry})`, async () => {
       const { code, signal, stdout, stderr } = await new Child(child, [telemetry]).finished();
-      assert.deepEqual([code, signal, stdout], [0, null, "worked true\n"], stderr);
+      assert.deepEqual([code, signal, stdout], [0, null, "worked, held by 0 timers\n"], stderr);
     });
   }
 });
