@@ -36,6 +36,9 @@ export type SqlReader = Pick<SqliteDatabase, "get" | "all">;
 /** Nobody else should have the file open; a backup tool may for a moment. The wait blocks the event loop. */
 const BUSY_TIMEOUT_MS = 100;
 
+/** The wall clock was set if it moved by so much more, or less, than time did between two transactions. */
+const JUMP_MS = 1_000;
+
 export class SqliteDatabase {
   readonly path: string;
   readonly #clock: Clock;
@@ -44,11 +47,16 @@ export class SqliteDatabase {
   /** Whether readers of other connections are not in the way of writing: not in memory, nor where WAL is not to be had. */
   readonly isWal: boolean;
   #closed = false;
+  /** Both clocks at the last transaction. */
+  #wallMs: number;
+  #monotonicMs: number;
 
   /** @throws StreamHouseError `METADATA_TOO_NEW`, `METADATA_UNAVAILABLE`, `DATA_FOLDER_UNUSABLE`, `STORE_FULL` */
   constructor(options: SqliteDatabaseOptions) {
     this.path = options.path;
     this.#clock = options.clock;
+    this.#wallMs = options.clock.now();
+    this.#monotonicMs = options.clock.monotonic();
     let database: DatabaseSync | undefined;
     try {
       database = new DatabaseSync(options.path);
@@ -91,6 +99,31 @@ export class SqliteDatabase {
     return this.#prepare(sql).all(...values);
   }
 
+  /**
+   * Leases and sessions end by the wall clock, which is all that a later process could compare with. When that clock is set, they move
+   * with it: nobody's time is over, or goes on for hours, because an operator corrected the date. Called before each transaction.
+   */
+  followClock(): void {
+    const wallMs = this.#clock.now();
+    const monotonicMs = this.#clock.monotonic();
+    const jumpedMs = Math.round(wallMs - this.#wallMs - (monotonicMs - this.#monotonicMs));
+    if (Math.abs(jumpedMs) > JUMP_MS) this.#moveExpiries(jumpedMs);
+    this.#wallMs = wallMs;
+    this.#monotonicMs = monotonicMs;
+  }
+
+  #moveExpiries(byMs: number): void {
+    try {
+      this.#prepare("BEGIN IMMEDIATE").run();
+      this.run("UPDATE runs SET expires_at_ms = expires_at_ms + ?", byMs);
+      this.run("UPDATE members SET expires_at_ms = expires_at_ms + ?", byMs);
+      this.#prepare("COMMIT").run();
+    } catch (error) {
+      this.#rollBack();
+      throw error;
+    }
+  }
+
   /** Idempotent. The last connection of a WAL database brings the log into the file as it closes. */
   close(): void {
     if (this.#closed) return;
@@ -103,6 +136,7 @@ export class SqliteDatabase {
     if (this.#closed) throw closed(`metadata ${this.path}`);
     let committing = false;
     try {
+      this.followClock();
       this.#prepare(begin).run();
       const result = work(this.#clock.now());
       committing = true;

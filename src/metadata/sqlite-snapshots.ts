@@ -46,6 +46,7 @@ export class SqliteSnapshots {
     this.#checkOpen();
     let reader: Reader | undefined;
     try {
+      this.#db.followClock();
       this.#reader ??= new Reader(this.#db.path);
       reader = this.#reader;
       reader.run("BEGIN");
