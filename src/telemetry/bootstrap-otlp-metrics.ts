@@ -5,9 +5,9 @@
 import { type ExportResult, ExportResultCode } from "@opentelemetry/core";
 import {
   AggregationTemporalityPreference,
-  OTLPMetricExporter as OtlpJsonExporter,
+  OTLPMetricExporter as JsonExporter,
 } from "@opentelemetry/exporter-metrics-otlp-http";
-import { OTLPMetricExporter as OtlpProtoExporter } from "@opentelemetry/exporter-metrics-otlp-proto";
+import { OTLPMetricExporter as ProtoExporter } from "@opentelemetry/exporter-metrics-otlp-proto";
 import {
   type IMetricReader,
   type InstrumentType,
@@ -54,16 +54,14 @@ export function otlpReader(
   });
 }
 
-type OtlpExporter = OtlpJsonExporter | OtlpProtoExporter;
+type OtlpExporter = JsonExporter | ProtoExporter;
 
 function otlpExporter(settings: OtlpSettings, temporality: TemporalityPreference): OtlpExporter {
   const config = {
     ...otlpConfig(settings, "v1/metrics"),
     temporalityPreference: preferences[temporality],
   };
-  return settings.protocol === "http/json"
-    ? new OtlpJsonExporter(config)
-    : new OtlpProtoExporter(config);
+  return settings.protocol === "http/json" ? new JsonExporter(config) : new ProtoExporter(config);
 }
 
 function countFailures(exporter: OtlpExporter, health: MetricRegistry): PushMetricExporter {

@@ -37,14 +37,14 @@ export const healthInstruments: Readonly<Record<HealthInstrumentKey, InstrumentD
     "counter",
     "streamhouse.telemetry.samples.lost",
     "{sample}",
-    "Histogram samples from before a late MeterProvider, too many to be repeated to it",
+    "Histogram samples that the SDK refused, or from before a late MeterProvider, too many to be repeated",
     [],
   ),
   spansDropped: define(
     "counter",
     "streamhouse.telemetry.spans.dropped",
     "{span}",
-    "Spans that were never exported: the queue was full, or their export failed",
+    "Spans that were never exported: queue_full, export_failed or processor_failed",
     ["reason"],
   ),
   exportFailures: define(
