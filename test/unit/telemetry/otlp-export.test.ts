@@ -144,6 +144,71 @@ describe("OTLP export", () => {
     assert.ok(BigInt(sent.sum.dataPoints[0].startTimeUnixNano) > 0n);
   });
 
+  /** The pushes of metrics that one counter of an SDK leaves: two collections of 3 and 4 more. */
+  const pushed = async (env: Record<string, string>): Promise<readonly Received[]> => {
+    receiver.received.length = 0;
+    const sdk = start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_TRACES_EXPORTER: "none",
+      OTEL_METRICS_EXPORTER: "otlp",
+      ...env,
+    });
+    const telemetry = createTelemetry(sdk, { name: "test" });
+    const sent = telemetry.metrics.counter(catalogue.recordsSent, { topic: "orders" });
+    const duration = telemetry.metrics.histogram(catalogue.sendDuration, { topic: "orders" });
+    const provider = sdk.meterProvider as unknown as { forceFlush(): Promise<void> };
+    for (const n of [3, 4]) {
+      sent.add(n);
+      duration.record(n);
+      await provider.forceFlush();
+    }
+    await sdk.shutdown();
+    return receiver.received.slice(0, 2);
+  };
+
+  it("sends metrics as protobuf by default, or as the signal's own variable says", async () => {
+    const own = { OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: "http/json" };
+    const common = { OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" };
+    const types = [];
+    for (const env of [{}, common, { ...common, ...own }]) {
+      const [first] = await pushed(env);
+      assert.ok(first?.body.includes("streamhouse.records.sent"));
+      types.push(first?.contentType);
+    }
+    const protobuf = "application/x-protobuf";
+    assert.deepEqual(types, [protobuf, protobuf, "application/json"]);
+  });
+
+  for (const [preference, sums, counts] of [
+    ["cumulative", [3, 7], [1, 2]],
+    ["delta", [3, 4], [1, 1]],
+    ["lowmemory", [3, 7], [1, 1]],
+  ] as const) {
+    it(`sends what a backend with the preference ${preference} wants`, async () => {
+      const pushes = await pushed({
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+        OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: preference,
+      });
+      const points = (name: string, of: "sum" | "histogram") =>
+        pushes.map(({ body }) => {
+          const [{ scopeMetrics }] = JSON.parse(body.toString()).resourceMetrics;
+          const all = scopeMetrics.flatMap((it: { metrics: unknown[] }) => it.metrics);
+          const metric = all.find((it: { name: string }) => it.name === name);
+          return metric[of].dataPoints[0];
+        });
+      const sent = points(catalogue.recordsSent.name, "sum");
+      assert.deepEqual(
+        sent.map((it) => it.asDouble),
+        sums,
+      );
+      const durations = points(catalogue.sendDuration.name, "histogram");
+      assert.deepEqual(
+        durations.map((it) => Number(it.count)),
+        counts,
+      );
+    });
+  }
+
   it("counts the spans that a server which is down did not take, and throws nothing", async () => {
     const down = new Receiver();
     await down.listen();
