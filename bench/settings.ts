@@ -24,6 +24,8 @@ export interface BenchSettings {
 export interface TelemetrySettings {
   /** Pairs of turns for each ratio; a ratio says something from ten on. */
   readonly pairs: number;
+  /** Batches of one record before the first pair: makes the runtime compile what is done for a batch. */
+  readonly warmUpBatches: number;
   /** Records of a turn with `sendBatch`, and again when they are read. */
   readonly pairRecords: number;
   /** Records of a turn with a promise for each. */
@@ -47,6 +49,7 @@ export const fullSettings: BenchSettings = {
   rawBytesPerRound: 536_870_912,
   telemetry: {
     pairs: 30,
+    warmUpBatches: 2_000,
     pairRecords: 50_000,
     pairSends: 30_000,
     recordings: 15,
@@ -67,6 +70,7 @@ export const quickSettings: BenchSettings = {
   rawBytesPerRound: 268_435_456,
   telemetry: {
     pairs: 3,
+    warmUpBatches: 200,
     pairRecords: 10_000,
     pairSends: 4_000,
     recordings: 3,

@@ -17,11 +17,7 @@ const isNode = process.versions.bun === undefined && process.versions.deno === u
 
 export function allocationContenders(settings: BenchSettings, workload: Workload): Contender[] {
   if (!isNode) return [];
-  const slice = sliceOptions(workload, {
-    way: "embedded",
-    via: "send",
-    records: settings.telemetry.pairSends,
-  });
+  const slice = sliceOptions(settings, workload, { way: "embedded", via: "send" });
   return [off, none, on, bridge].map((kind) => allocationContender(kind, slice));
 }
 

@@ -46,24 +46,18 @@ export function telemetryPhases(settings: BenchSettings, workload: Workload): Ph
 }
 
 function throughputContenders(settings: BenchSettings, workload: Workload): Contender[] {
-  const { pairRecords, pairSends } = settings.telemetry;
-  const embedded = sliceOptions(workload, {
-    way: "embedded",
-    via: "sendBatch",
-    records: pairRecords,
-  });
-  const send = sliceOptions(workload, { way: "embedded", via: "send", records: pairSends });
-  const grpc = sliceOptions(workload, { way: "grpc", via: "sendBatch", records: pairRecords });
+  const many = sliceOptions(settings, workload, { way: "embedded", via: "sendBatch" });
+  const each = sliceOptions(settings, workload, { way: "embedded", via: "send" });
+  const grpc = sliceOptions(settings, workload, { way: "grpc", via: "sendBatch" });
   return ways.flatMap((kind) => [
-    ...pairContenders("telemetry-embedded", kind, embedded),
-    ...pairContenders("telemetry-send", kind, send),
+    ...pairContenders("telemetry-embedded", kind, many),
+    ...pairContenders("telemetry-send", kind, each),
     ...pairContenders("telemetry-grpc", kind, grpc),
   ]);
 }
 
 /** What one option costs, where it costs most: a promise for each record. */
 function knobContenders(settings: BenchSettings, workload: Workload): Contender[] {
-  const { pairSends } = settings.telemetry;
-  const send = sliceOptions(workload, { way: "embedded", via: "send", records: pairSends });
+  const send = sliceOptions(settings, workload, { way: "embedded", via: "send" });
   return knobs.flatMap((kind) => pairContenders("telemetry-knob", kind, send, on));
 }

@@ -7,6 +7,7 @@ import type { House } from "../../src/house/house.ts";
 import type { Producer } from "../../src/producer/producer.ts";
 import { readBatches } from "../consume.ts";
 import { sendChunks, sendEach } from "../produce.ts";
+import type { BenchSettings } from "../settings.ts";
 import { recordChunks, type Workload } from "../workload.ts";
 import { type Effort, effortOf } from "./effort.ts";
 import { openRig, type Rig, type Way } from "./rig.ts";
@@ -33,39 +34,43 @@ export interface SliceOptions {
   readonly send: Send;
   /** Whether turns with records out are wanted. */
   readonly consume: boolean;
+  readonly warmUpBatches: number;
 }
 
 export function sliceOptions(
+  settings: BenchSettings,
   workload: Workload,
-  how: { readonly way: Way; readonly via: "sendBatch" | "send"; readonly records: number },
+  how: { readonly way: Way; readonly via: "sendBatch" | "send" },
 ): SliceOptions {
-  const { way, via, records } = how;
+  const { way, via } = how;
+  const { pairRecords, pairSends, warmUpBatches } = settings.telemetry;
+  const records = via === "send" ? pairSends : pairRecords;
   return {
     way,
     records,
     chunks: recordChunks(workload, records, CHUNK),
     send: via === "send" ? sendEach : sendChunks,
     consume: via === "sendBatch",
+    warmUpBatches,
   };
 }
 
-/** Batches of one record, each with a request, a flush and a commit of its own. */
-const WARM_UP_BATCHES = 2_000;
-
 /**
- * Makes the runtime compile what is done once for a batch: a turn has a few of those only, and they
- * would be measured as they are in the first second of a process.
+ * Many batches of one record, each with a request, a flush and a commit of its own: makes the runtime
+ * compile what is done once for a batch. A turn has a few of those only, and they would be measured
+ * as they are in the first second of a process.
  */
-export async function warmUp(variant: Variant, { way }: SliceOptions): Promise<void> {
+export async function warmUp(variant: Variant, options: SliceOptions): Promise<void> {
+  const { way, warmUpBatches } = options;
   const { house, close } = await openRig(way, variant.telemetry);
   try {
     await house.admin.createTopic(WRITTEN, { partitions: 1 });
     const producer = house.producer({ lingerMs: 0 });
     const chunks = [[{ value: "warm" }]];
     const send = variant.send ?? sendEach;
-    for (let i = 0; i < WARM_UP_BATCHES; i++) await send(producer, WRITTEN, chunks);
+    for (let i = 0; i < warmUpBatches; i++) await send(producer, WRITTEN, chunks);
     const consumer = house.consumer({ group: "warm", topics: [WRITTEN] });
-    await readBatches(consumer, WARM_UP_BATCHES);
+    await readBatches(consumer, warmUpBatches);
     await consumer.close();
     await variant.settle();
   } finally {

@@ -31,11 +31,7 @@ const cases: readonly Case[] = [
 ];
 
 export function tracedSendContenders(settings: BenchSettings, workload: Workload): Contender[] {
-  const slice = sliceOptions(workload, {
-    way: "embedded",
-    via: "send",
-    records: settings.telemetry.pairSends,
-  });
+  const slice = sliceOptions(settings, workload, { way: "embedded", via: "send" });
   const globals = new Globals();
   return cases.flatMap((it) => {
     const [against, kind] = [false, true].map((on) => kindOf(it, on)) as [VariantKind, VariantKind];

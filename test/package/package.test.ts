@@ -125,28 +125,51 @@ describe("the files that JSR publishes", () => {
   });
 });
 
+/** What esbuild puts into one file for an application that imports this door. */
+async function bundleOf(
+  door: string,
+): Promise<{ readonly inputs: readonly string[]; readonly text: string }> {
+  const result = await build({
+    entryPoints: [join(root, door)],
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: "node",
+    format: "esm",
+    logLevel: "silent",
+    external: ["@node-rs/crc32"],
+  });
+  return { inputs: Object.keys(result.metafile.inputs), text: result.outputFiles[0]?.text ?? "" };
+}
+
+const sdk = /@opentelemetry\/(sdk|exporter|otlp|resources|core|context)/;
+
 describe("a bundle of the clients' door", () => {
   it("holds no SDK, no database, no agent and no server", async () => {
-    const result = await build({
-      entryPoints: [join(root, "src/index.ts")],
-      bundle: true,
-      write: false,
-      metafile: true,
-      platform: "node",
-      format: "esm",
-      logLevel: "silent",
-      external: ["@node-rs/crc32"],
-    });
-    const inputs = Object.keys(result.metafile.inputs);
-    const sdk = /@opentelemetry\/(sdk|exporter|otlp|resources|core|context)/;
+    const { inputs, text } = await bundleOf("src/index.ts");
     const server = /src\/(agent|metadata|storage|serve|http|cli|testing)\/|srvx|nice-grpc-server/;
     const database = /node:sqlite|postgres|@aws-sdk/;
     assert.deepEqual(
       inputs.filter((path) => sdk.test(path) || server.test(path) || database.test(path)),
       [],
     );
-    const text = result.outputFiles[0]?.text ?? "";
     assert.equal(/from ?["']node:sqlite["']/.test(text), false);
     assert.ok(inputs.some((path) => path.includes("src/producer/")));
+  });
+});
+
+describe("a bundle of the exposition's door", () => {
+  it("holds nothing of StreamHouse but the exposition and what is at the bottom of it", async () => {
+    const { inputs } = await bundleOf("src/prometheus.ts");
+    const ours = inputs.filter((path) => /(^|\/)src\//.test(path) && !/node_modules/.test(path));
+    assert.deepEqual(
+      ours.filter((path) => !/src\/(prometheus(\.ts|\/)|core\/)/.test(path)),
+      [],
+    );
+    assert.ok(ours.some((path) => path.includes("src/prometheus/serializer")));
+    assert.deepEqual(
+      inputs.filter((path) => sdk.test(path) || /grpc|protobuf/.test(path)),
+      [],
+    );
   });
 });
