@@ -39,6 +39,11 @@ const BUSY_TIMEOUT_MS = 100;
 /** The wall clock was set if it moved by so much more, or less, than time did between two transactions. */
 const JUMP_MS = 1_000;
 
+interface ClockReading {
+  readonly wallMs: number;
+  readonly monotonicMs: number;
+}
+
 export class SqliteDatabase {
   readonly path: string;
   readonly #clock: Clock;
@@ -47,16 +52,13 @@ export class SqliteDatabase {
   /** Whether readers of other connections are not in the way of writing: not in memory, nor where WAL is not to be had. */
   readonly isWal: boolean;
   #closed = false;
-  /** Both clocks at the last transaction. */
-  #wallMs: number;
-  #monotonicMs: number;
+  /** Both clocks at the last transaction that was committed. */
+  #seen: ClockReading | undefined;
 
   /** @throws StreamHouseError `METADATA_TOO_NEW`, `METADATA_UNAVAILABLE`, `DATA_FOLDER_UNUSABLE`, `STORE_FULL` */
   constructor(options: SqliteDatabaseOptions) {
     this.path = options.path;
     this.#clock = options.clock;
-    this.#wallMs = options.clock.now();
-    this.#monotonicMs = options.clock.monotonic();
     let database: DatabaseSync | undefined;
     try {
       database = new DatabaseSync(options.path);
@@ -99,29 +101,27 @@ export class SqliteDatabase {
     return this.#prepare(sql).all(...values);
   }
 
-  /**
-   * Leases and sessions end by the wall clock, which is all that a later process could compare with. When that clock is set, they move
-   * with it: nobody's time is over, or goes on for hours, because an operator corrected the date. Called before each transaction.
-   */
+  /** Before a read by another connection: if the clock was set, leases and sessions are moved with it now. */
   followClock(): void {
-    const wallMs = this.#clock.now();
-    const monotonicMs = this.#clock.monotonic();
-    const jumpedMs = Math.round(wallMs - this.#wallMs - (monotonicMs - this.#monotonicMs));
-    if (Math.abs(jumpedMs) > JUMP_MS) this.#moveExpiries(jumpedMs);
-    this.#wallMs = wallMs;
-    this.#monotonicMs = monotonicMs;
+    const now = { wallMs: this.#clock.now(), monotonicMs: this.#clock.monotonic() };
+    if (this.#jump(now) !== 0) this.write("following the clock", () => {});
   }
 
+  /** How far the wall clock was set since the last transaction. */
+  #jump(now: ClockReading): number {
+    if (this.#seen === undefined) return 0;
+    const passed = now.monotonicMs - this.#seen.monotonicMs;
+    const jumped = Math.round(now.wallMs - this.#seen.wallMs - passed);
+    return Math.abs(jumped) > JUMP_MS ? jumped : 0;
+  }
+
+  /**
+   * Leases and sessions end by the wall clock, which is all that a later process could compare with. When that clock is set, they move
+   * with it: nobody's time is over, or goes on for hours, because an operator corrected the date. Within a transaction.
+   */
   #moveExpiries(byMs: number): void {
-    try {
-      this.#prepare("BEGIN IMMEDIATE").run();
-      this.run("UPDATE runs SET expires_at_ms = expires_at_ms + ?", byMs);
-      this.run("UPDATE members SET expires_at_ms = expires_at_ms + ?", byMs);
-      this.#prepare("COMMIT").run();
-    } catch (error) {
-      this.#rollBack();
-      throw error;
-    }
+    this.run("UPDATE runs SET expires_at_ms = expires_at_ms + ?", byMs);
+    this.run("UPDATE members SET expires_at_ms = expires_at_ms + ?", byMs);
   }
 
   /** Idempotent. The last connection of a WAL database brings the log into the file as it closes. */
@@ -136,11 +136,14 @@ export class SqliteDatabase {
     if (this.#closed) throw closed(`metadata ${this.path}`);
     let committing = false;
     try {
-      this.followClock();
       this.#prepare(begin).run();
-      const result = work(this.#clock.now());
+      const now = { wallMs: this.#clock.now(), monotonicMs: this.#clock.monotonic() };
+      const jumpedMs = this.#jump(now);
+      if (jumpedMs !== 0) this.#moveExpiries(jumpedMs);
+      const result = work(now.wallMs);
       committing = true;
       this.#prepare("COMMIT").run();
+      this.#seen = now;
       return result;
     } catch (error) {
       this.#rollBack();
