@@ -17,12 +17,13 @@ import { bootstrapped, type VariantKind } from "./variants.ts";
 
 interface Case {
   readonly name: string;
-  /** Part of the application's traces that is sampled. */
-  readonly sampled: number;
+  /** Part of the application's traces that is sampled; undefined if it has none. */
+  readonly sampled: number | undefined;
   readonly options: TelemetryOptions;
 }
 
 const cases: readonly Case[] = [
+  { name: "idle", sampled: undefined, options: {} },
   { name: "1-always", sampled: 0.01, options: { propagation: "always" } },
   { name: "1-sampled", sampled: 0.01, options: { propagation: "sampled" } },
   { name: "1-off", sampled: 0.01, options: { propagation: "off" } },
@@ -42,16 +43,13 @@ export function tracedSendContenders(settings: BenchSettings, workload: Workload
 }
 
 function kindOf({ name, sampled, options }: Case, measured: boolean): VariantKind {
-  const part = `${sampled * 100} % of them sampled`;
-  const how = measured
-    ? `each send in a span of the application, ${part}, ${JSON.stringify(options)}`
-    : "the same spans with `telemetry: false`";
   return {
     name,
-    note: how,
+    note: noteOf(sampled, measured ? JSON.stringify(options) : "`telemetry: false`"),
     open() {
       const variant = bootstrapped(options, sampled);
       const { telemetry } = variant;
+      if (sampled === undefined) return { ...variant, telemetry: measured && telemetry };
       const provider = telemetry === false ? undefined : telemetry.tracerProvider;
       const tracer = (provider ?? trace).getTracer("application");
       const send = (producer: Producer, topic: string, chunks: Chunks) =>
@@ -59,6 +57,12 @@ function kindOf({ name, sampled, options }: Case, measured: boolean): VariantKin
       return { ...variant, telemetry: measured ? telemetry : false, send };
     },
   };
+}
+
+function noteOf(sampled: number | undefined, options: string): string {
+  return sampled === undefined
+    ? `context manager and propagator registered, no span active, ${options}`
+    : `each send in a span of the application, ${sampled * 100} % of them sampled, ${options}`;
 }
 
 /** As `sendEach`, with a span around each call. */

@@ -2,7 +2,7 @@
  * Which span is active here and now. Asked for every record that is sent, so it must cost next to nothing where tracing is not
  * set up. One for each producer. Never throws.
  */
-import { context, type SpanContext, trace } from "@opentelemetry/api";
+import { context, ROOT_CONTEXT, type SpanContext, trace } from "@opentelemetry/api";
 
 /**
  * Where all copies of the API in one process meet, and therefore the same for the whole of major version 1:
@@ -30,6 +30,7 @@ export class ActiveSpan {
       this.#possible = api?.context !== undefined;
       if (!this.#possible) return undefined;
     }
-    return trace.getSpanContext(context.active());
+    const active = context.active();
+    return active === ROOT_CONTEXT ? undefined : trace.getSpanContext(active);
   }
 }
