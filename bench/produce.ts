@@ -75,10 +75,18 @@ export async function sendChunks(producer: Producer, topic: string, chunks: Chun
 
 /** The same with a call and a promise for each record. */
 export async function sendEach(producer: Producer, topic: string, chunks: Chunks): Promise<void> {
+  await inFlight(chunks.flat(), ({ value }) => producer.send({ topic, value }));
+}
+
+/** Sends one by one; so many are unanswered at most that the producer is never idle. */
+export async function inFlight(
+  records: readonly ProducerRecord[],
+  send: (record: ProducerRecord) => Promise<unknown>,
+): Promise<void> {
   let previous: Promise<unknown> = Promise.resolve();
   let current: Promise<unknown>[] = [];
-  for (const { value } of chunks.flat()) {
-    current.push(producer.send({ topic, value }));
+  for (const record of records) {
+    current.push(send(record));
     if (current.length < SENDS_IN_FLIGHT / 2) continue;
     await previous;
     previous = Promise.all(current);

@@ -6,9 +6,11 @@
 import { context, propagation, ROOT_CONTEXT, type Tracer, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { W3CTraceContextPropagator } from "@opentelemetry/core";
+import type { ProducerRecord } from "../../src/core/record.ts";
 import type { Producer } from "../../src/producer/producer.ts";
 import type { TelemetryOptions } from "../../src/telemetry/telemetry.ts";
 import type { Contender } from "../contender.ts";
+import { inFlight } from "../produce.ts";
 import type { BenchSettings } from "../settings.ts";
 import type { Workload } from "../workload.ts";
 import { pairContenders } from "./pairs.ts";
@@ -72,20 +74,14 @@ async function sendInSpans(
   topic: string,
   chunks: Chunks,
 ): Promise<void> {
-  let previous: Promise<unknown> = Promise.resolve();
-  for (const chunk of chunks) {
-    const current = chunk.map(({ value }) => {
-      const span = tracer.startSpan("request", {}, ROOT_CONTEXT);
-      const sent = context.with(trace.setSpan(ROOT_CONTEXT, span), () =>
-        producer.send({ topic, value }),
-      );
-      span.end();
-      return sent;
-    });
-    await previous;
-    previous = Promise.all(current);
-  }
-  await previous;
+  const send = ({ value }: ProducerRecord) => {
+    const span = tracer.startSpan("request", {}, ROOT_CONTEXT);
+    const inSpan = trace.setSpan(ROOT_CONTEXT, span);
+    const sent = context.with(inSpan, () => producer.send({ topic, value }));
+    span.end();
+    return sent;
+  };
+  await inFlight(chunks.flat(), send);
 }
 
 /** Context and propagation work by what is registered globally: for as long as these contenders run. */
