@@ -9,11 +9,20 @@ import { sanitizeName } from "./metric-name.ts";
 /** Longer texts are made again for each scrape instead of being kept. */
 const keptCharactersMax = 2_048;
 
-/** Different attribute keys whose label names are remembered. */
+/** Different attribute keys whose label names are remembered, and different combinations of them. */
 const keptNamesMax = 2_000;
 
+/** The labels of one series. */
+export interface LabelText {
+  /** `a="x",b="y"` in the attributes' own order, without braces. */
+  readonly text: string;
+  /** The names in that order, joined with commas: one string for all series that have the same. */
+  readonly names: string;
+}
+
 export class LabelTexts {
-  readonly #texts = new WeakMap<object, string>();
+  readonly #texts = new WeakMap<object, LabelText>();
+  readonly #orders = new Map<string, string>();
   readonly #names = new Map<string, string>();
   readonly #reserved: (name: string) => boolean;
 
@@ -22,13 +31,21 @@ export class LabelTexts {
     this.#reserved = reserved;
   }
 
-  /** `a="x",b="y"` in the attributes' own order, without braces. */
-  of(attributes: AttributeMap): string {
+  of(attributes: AttributeMap): LabelText {
     const kept = this.#texts.get(attributes);
     if (kept !== undefined) return kept;
-    const text = this.pairsOf(attributes).join(",");
-    if (text.length <= keptCharactersMax) this.#texts.set(attributes, text);
-    return text;
+    const pairs = this.pairsOf(attributes);
+    const names = this.#order(pairs.map((pair) => pair.slice(0, pair.indexOf("="))).join(","));
+    const made = { text: pairs.join(","), names };
+    if (made.text.length <= keptCharactersMax) this.#texts.set(attributes, made);
+    return made;
+  }
+
+  #order(names: string): string {
+    const known = this.#orders.get(names);
+    if (known !== undefined) return known;
+    if (this.#orders.size < keptNamesMax) this.#orders.set(names, names);
+    return names;
   }
 
   /** The same in an order that does not depend on the attributes', without empty values: Prometheus takes them for absent. */

@@ -48,10 +48,18 @@ export async function servePrometheus(
   return { url, close, [Symbol.asyncDispose]: close };
 }
 
-type Unref = { unref?(): void } | undefined;
+interface Unref {
+  unref?(): void;
+}
 
-/** Telemetry must not hold a process open. */
+interface Listening extends Unref {
+  /** Of Node's server only. */
+  on?(event: "connection", callback: (socket: Unref) => void): void;
+}
+
+/** Telemetry must not hold a process open; on Node neither must a connection that a scraper keeps. */
 function unref(server: object): void {
-  const { node, bun, deno } = server as Record<string, { server?: Unref } | undefined>;
+  const { node, bun, deno } = server as Record<string, { server?: Listening } | undefined>;
   for (const runtime of [node, bun, deno]) runtime?.server?.unref?.();
+  node?.server?.on?.("connection", (socket) => socket.unref?.());
 }

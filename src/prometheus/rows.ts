@@ -41,7 +41,7 @@ export async function rowsOf(
 
 const pointsBetweenPauses = 128;
 
-/** Nearly every family: one stream whose points differ in their labels' text. Undefined if they may not. */
+/** Nearly every family: one stream whose points differ in their labels. Undefined if some may not. */
 async function distinctRows(
   part: FamilyPart,
   labels: LabelTexts,
@@ -49,15 +49,34 @@ async function distinctRows(
 ): Promise<readonly Row[] | undefined> {
   const rows: Row[] = [];
   const seen = new Set<string>();
+  const orders = new Orders();
   for (const point of part.stream.dataPoints) {
-    const own = labels.of(point.attributes);
-    // An empty value is no label to Prometheus: only a full comparison tells.
-    if (seen.has(own) || own.includes('=""')) return undefined;
-    seen.add(own);
-    rows.push(rowOf(part, point, own));
+    const { text, names } = labels.of(point.attributes);
+    // An empty value is no label to Prometheus, and the order of labels is nothing to it: only a full comparison tells.
+    if (seen.has(text) || text.includes('=""') || orders.differ(names)) return undefined;
+    seen.add(text);
+    rows.push(rowOf(part, point, text));
     if (rows.length % pointsBetweenPauses === 0) await pause();
   }
   return rows;
+}
+
+/** Whether the same label names come in different orders: then equal labels need not have equal texts. */
+class Orders {
+  readonly #seen = new Set<string>();
+  readonly #sorted = new Set<string>();
+  #last: string | undefined;
+
+  differ(names: string): boolean {
+    if (names === this.#last) return false;
+    this.#last = names;
+    if (this.#seen.has(names)) return false;
+    this.#seen.add(names);
+    const sorted = names.split(",").sort().join(",");
+    const differs = this.#sorted.has(sorted);
+    this.#sorted.add(sorted);
+    return differs;
+  }
 }
 
 async function mergedRows(
@@ -71,7 +90,7 @@ async function mergedRows(
   for (const part of family.parts) {
     for (const point of part.stream.dataPoints) {
       const key = `${labels.identityOf(point.attributes)},${part.scopeLabels}`;
-      const row = rowOf(part, point, labels.of(point.attributes));
+      const row = rowOf(part, point, labels.of(point.attributes).text);
       const known = merged.get(key);
       if (known === undefined) merged.set(key, { row, endTime: point.endTime });
       else if (part.stream.dataPointType === pointTypes.gauge) {

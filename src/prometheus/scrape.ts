@@ -23,11 +23,14 @@ export interface ScrapeOptions {
 /** How a scrape ended. */
 export type ScrapeOutcome = "ok" | "failed" | "late" | "overloaded";
 
-/** For those who count scrapes. What is called must not throw. */
+/** For those who count scrapes. What is called should not throw; if it does, the scrape does not notice. */
 export interface ScrapeEvents {
   /** Called for each scrape. */
   readonly onScrape?: ((outcome: ScrapeOutcome) => void) | undefined;
-  /** Called when metrics were collected and written, with what failed while the rest was collected. */
+  /**
+   * Called when metrics were collected and written, in each format and encoding. What failed while the rest was collected comes
+   * with the first of them only: it failed once.
+   */
   readonly onCollected?: ((seconds: number, errors: readonly unknown[]) => void) | undefined;
 }
 
@@ -75,7 +78,7 @@ export class Scrape {
   /** Never rejects. */
   async answer(format: NegotiatedFormat, gzip: boolean): Promise<ScrapeResult> {
     const result = await this.#answer(format, gzip);
-    this.#events.onScrape?.(result.outcome);
+    quietly(() => this.#events.onScrape?.(result.outcome));
     return result;
   }
 
@@ -123,7 +126,9 @@ export class Scrape {
     let timer: Timer | undefined;
     const late = new Promise<ScrapeResult>((resolve) => {
       const reason = `collecting metrics took longer than ${this.#deadlineMs} ms`;
-      timer = this.#clock.schedule(this.#deadlineMs, () => resolve({ outcome: "late", reason }));
+      const giveUp = () => resolve({ outcome: "late", reason });
+      // A scrape that hangs does not hold the process: whoever waits for it is on a connection that does.
+      timer = this.#clock.schedule(this.#deadlineMs, giveUp, { background: true });
     });
     const made = this.#make(current, format, gzip);
     const flight = Promise.race([made, late]).then((result) => {
@@ -148,10 +153,12 @@ export class Scrape {
   #keep(current: Current, key: string, body: ScrapeBody, startedAt: number): void {
     const { collection, ready } = current;
     const endedAt = this.#clock.monotonic();
+    const first = ready.size === 0;
     ready.set(key, body);
-    void collection.gathered.then(({ errors = [] }) =>
-      this.#events.onCollected?.((endedAt - startedAt) / 1_000, errors),
-    );
+    void collection.gathered.then(({ errors = [] }) => {
+      const seconds = (endedAt - startedAt) / 1_000;
+      quietly(() => this.#events.onCollected?.(seconds, first ? errors : []));
+    });
     if (collection.until !== undefined) return;
     const cacheMs = this.#cacheMs ?? endedAt - collection.startedAt;
     collection.until = endedAt + cacheMs;
@@ -172,6 +179,15 @@ export class Scrape {
       this.#hanging -= 1;
     };
     current.collection.gathered.then(ended, ended);
+  }
+}
+
+/** Whom it is told is the application's own: what it throws must not become an answer, nor end the process. */
+function quietly(tell: () => void): void {
+  try {
+    tell();
+  } catch {
+    // There is nobody else to tell.
   }
 }
 

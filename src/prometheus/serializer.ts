@@ -116,7 +116,7 @@ class Serializer implements PrometheusSerializer {
   }
 
   #targetInfo(metrics: CollectedMetrics, format: PrometheusFormat, out: ChunkWriter): void {
-    const labels = this.#targetLabels.of(metrics.resource.attributes);
+    const labels = this.#targetLabels.of(metrics.resource.attributes).text;
     if (labels === "") return;
     const [name, type] = format === "openmetrics" ? ["target", "info"] : ["target_info", "gauge"];
     out.add(`# HELP ${name} Target metadata\n# TYPE ${name} ${type}\ntarget_info{${labels}} 1\n`);

@@ -59,12 +59,16 @@ export class Audit {
 /** Which number of a series: a counter's or gauge's value, a histogram's sum, or how many samples it has. */
 export type Part = "value" | "samples";
 
-/** The series that a component exports, for reading. Of gauges those that were released stay in the sums: do not ask for such. */
+/**
+ * The series that a component exports, for reading. Not its gauges: they come and go with partitions, for as long as it runs, and
+ * no law asks for one.
+ */
 export class Exported {
   readonly #families = new Map<string, Series[]>();
 
   constructor(metrics: MetricRegistry) {
     metrics.onSeries((descriptor, series) => {
+      if (descriptor.kind === "gauge") return;
       const known = this.#families.get(descriptor.name);
       if (known === undefined) this.#families.set(descriptor.name, [series]);
       else known.push(series);

@@ -64,8 +64,8 @@ class MeterBridge implements MetricAttachment {
   readonly #histograms = new Map<string, Histogram>();
   /** What the bridge itself could not do. */
   readonly #health: MetricRegistry;
-  /** Lag series of the last collection, by family: what is missing in the next is observed as 0 once. */
-  readonly #lag = new Map<string, ReadonlyMap<string, Series>>();
+  /** Lag and up-down series of the last collection, by family: what is missing in the next is observed as 0 once. */
+  readonly #last = new Map<string, ReadonlyMap<string, Series>>();
   #observer: BatchObservableCallback | undefined;
   #observed: Observable[] = [];
 
@@ -166,28 +166,29 @@ class MeterBridge implements MetricAttachment {
         if (isHistogram(cell)) continue;
         result.observe(observable, cell.value, attributes as Attributes);
       }
-      if (descriptor.zeroWhenReleased) {
+      // What a closed component still had open or waiting is no longer there either.
+      if (descriptor.zeroWhenReleased || descriptor.kind === "upDownCounter") {
         this.#zeroReleased(result, observable, family);
         zeroed.add(descriptor.name);
       }
     }
     // Families without any series left do not come up above.
-    for (const [name, before] of this.#lag) {
+    for (const [name, before] of this.#last) {
       const observable = this.#observables.get(name);
       if (zeroed.has(name) || observable === undefined) continue;
       for (const { attributes } of before.values()) {
         result.observe(observable, 0, attributes as Attributes);
       }
-      this.#lag.delete(name);
+      this.#last.delete(name);
     }
   }
 
   #zeroReleased(result: BatchObservableResult, observable: Observable, family: Family): void {
     const { descriptor, series } = family;
-    for (const { attributes } of this.#lag.get(descriptor.name)?.values() ?? []) {
+    for (const { attributes } of this.#last.get(descriptor.name)?.values() ?? []) {
       const gone = !series.has(seriesKey(descriptor, attributes));
       if (gone) result.observe(observable, 0, attributes as Attributes);
     }
-    this.#lag.set(descriptor.name, new Map(series));
+    this.#last.set(descriptor.name, new Map(series));
   }
 }

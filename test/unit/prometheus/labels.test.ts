@@ -93,6 +93,18 @@ describe("series that Prometheus cannot tell apart", () => {
     );
   });
 
+  it("include those whose labels come in another order", async () => {
+    const points = [
+      { attributes: { "a.b": "1", c: "2" }, value: 3 },
+      { attributes: { c: "2", d: "4" }, value: 5 },
+      { attributes: { c: "2", a_b: "1" }, value: 4 },
+    ];
+    assert.deepEqual(await samples([counter({ name: "c", points })]), [
+      'c_total{a_b="1",c="2"} 7',
+      'c_total{c="2",d="4"} 5',
+    ]);
+  });
+
   it("include those with an empty value: it is as good as none", async () => {
     const points = [
       { attributes: {}, value: 1 },

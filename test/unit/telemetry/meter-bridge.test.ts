@@ -198,6 +198,21 @@ describe("the meter bridge", () => {
     assert.deepEqual(collect(lag.name), {});
   });
 
+  it("observes as 0 once what a closed component had open or waiting", async () => {
+    const { reader, provider } = bridged();
+    const read = async () => Object.values((await reader.read())[pending.name]?.points ?? {});
+    const pending = catalogue.pendingRecords;
+    const [first, second] = [createMetricRegistry(), createMetricRegistry()];
+    const detach = attachmentOf(provider).attach(first);
+    attachmentOf(provider).attach(second);
+    first.upDown(pending, { topic: "t" }).add(5);
+    assert.deepEqual(await read(), [5]);
+    detach();
+    assert.deepEqual(await read(), [0]);
+    second.upDown(pending, { topic: "t" }).add(2);
+    assert.deepEqual(await read(), [2]);
+  });
+
   it("works with a provider that cannot be marked, one bridge for each component", async () => {
     const reader = new MemoryReader();
     const provider = Object.freeze(new MeterProvider({ readers: [reader] }));
