@@ -158,7 +158,7 @@ export class Accumulator {
     for (;;) {
       const partition = topic.partitions[chosen ?? topic.sticky] as Partition;
       const batch = this.#openBatch(partition, arrival);
-      const size = this.#append(batch, partition);
+      const size = this.#append(batch, partition, record);
       if (size === undefined) {
         this.close(partition, batch);
         continue;
@@ -173,10 +173,16 @@ export class Accumulator {
     }
   }
 
-  #append(batch: ProducerBatch, partition: Partition): number | undefined {
+  #append(batch: ProducerBatch, partition: Partition, record: ProducerRecord): number | undefined {
+    const scratch = this.#scratch;
     try {
-      return batch.builder.append(this.#scratch);
+      return batch.builder.append(scratch);
     } catch (error) {
+      if (scratch.headers !== record.headers) {
+        // With the trace's headers it is over a limit, or was before: what becomes of a record does not depend on a trace.
+        scratch.headers = record.headers;
+        return this.#append(batch, partition, record);
+      }
       if (batch.recordCount === 0) {
         partition.open = undefined;
         batch.phase = "done";
