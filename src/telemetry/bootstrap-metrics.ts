@@ -5,6 +5,7 @@
 import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
 import type { Resource } from "@opentelemetry/resources";
 import { type IMetricReader, MeterProvider } from "@opentelemetry/sdk-metrics";
+import type { Logger } from "../core/logger.ts";
 import type { EnvironmentSettings } from "./bootstrap-environment.ts";
 import { prometheusSource } from "./bootstrap-exposition.ts";
 import { otlpReader } from "./bootstrap-otlp-metrics.ts";
@@ -23,6 +24,8 @@ export interface MetricComponents {
   readonly families: readonly InstrumentFamily[];
   /** The application's own readers. */
   readonly readers: readonly IMetricReader[];
+  /** Told when exports begin to fail, and when they go through again. */
+  readonly logger: Pick<Logger, "warn">;
 }
 
 export interface MetricParts {
@@ -41,7 +44,9 @@ export function createMeterProvider(parts: MetricComponents): MetricParts {
     readers.push(prometheus);
   }
   const { otlp } = settings.metrics;
-  if (otlp !== undefined) readers.push(otlpReader(otlp, settings.metrics, hub, health));
+  if (otlp !== undefined) {
+    readers.push(otlpReader(otlp, settings.metrics, hub, health, parts.logger));
+  }
   const meterProvider = new MeterProvider({ resource, readers });
   const attachment = hub ?? createMeterBridge(meterProvider, families);
   attachment.attach(health);

@@ -16,6 +16,7 @@ import {
   type PushMetricExporter,
   type ResourceMetrics,
 } from "@opentelemetry/sdk-metrics";
+import type { Logger } from "../core/logger.ts";
 import type {
   EnvironmentSettings,
   OtlpSettings,
@@ -24,6 +25,7 @@ import type {
 import { otlpConfig } from "./bootstrap-otlp.ts";
 import { catalogue } from "./catalogue.ts";
 import type { MetricRegistry } from "./cells.ts";
+import { createExportReport, type ExportReport } from "./export-report.ts";
 import type { MetricHub } from "./hub.ts";
 import { createMetricProducer } from "./metric-producer.ts";
 
@@ -39,15 +41,17 @@ export function otlpReader(
   settings: EnvironmentSettings["metrics"],
   hub: MetricHub | undefined,
   health: MetricRegistry,
+  logger: Pick<Logger, "warn">,
 ): IMetricReader {
   const exporter = otlpExporter(otlp, settings.temporality);
   const temporality = (type: InstrumentType) => exporter.selectAggregationTemporality(type);
   const { exemplars } = settings;
   const cells = hub && createMetricProducer(hub, { temporality, exemplars });
   const metricProducers: MetricProducer[] = cells === undefined ? [] : [cells];
+  const report = createExportReport(logger, "metrics", otlpConfig(otlp, "v1/metrics").url);
   const interval = settings.intervalMillis ?? 60_000;
   return new PeriodicExportingMetricReader({
-    exporter: countFailures(exporter, health),
+    exporter: countFailures(exporter, health, report),
     exportIntervalMillis: interval,
     exportTimeoutMillis: Math.min(settings.timeoutMillis ?? 30_000, interval),
     metricProducers,
@@ -64,12 +68,17 @@ function otlpExporter(settings: OtlpSettings, temporality: TemporalityPreference
   return settings.protocol === "http/json" ? new JsonExporter(config) : new ProtoExporter(config);
 }
 
-function countFailures(exporter: OtlpExporter, health: MetricRegistry): PushMetricExporter {
+function countFailures(
+  exporter: OtlpExporter,
+  health: MetricRegistry,
+  report: ExportReport,
+): PushMetricExporter {
   const failures = health.counter(catalogue.exportFailures, { signal: "metrics" });
   return {
     export(data: ResourceMetrics, done: (result: ExportResult) => void) {
       exporter.export(data, (result) => {
         if (result.code !== ExportResultCode.SUCCESS) failures.add(1);
+        report(result);
         done(result);
       });
     },

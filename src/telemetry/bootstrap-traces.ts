@@ -22,11 +22,13 @@ import {
   type SpanProcessor,
   TraceIdRatioBasedSampler,
 } from "@opentelemetry/sdk-trace-base";
+import type { Logger } from "../core/logger.ts";
 import type { EnvironmentSettings, OtlpSettings } from "./bootstrap-environment.ts";
 import { otlpConfig } from "./bootstrap-otlp.ts";
 import { sampleLinked } from "./bootstrap-sampler.ts";
 import { catalogue } from "./catalogue.ts";
 import type { CounterCell, MetricRegistry } from "./cells.ts";
+import { createExportReport, type ExportReport } from "./export-report.ts";
 
 export interface TraceComponents {
   readonly resource: Resource;
@@ -35,16 +37,20 @@ export interface TraceComponents {
   readonly health: MetricRegistry;
   /** The application's own, beside those that the environment asks for. */
   readonly spanProcessors: readonly SpanProcessor[];
+  /** Told when exports begin to fail, and when they go through again. */
+  readonly logger: Pick<Logger, "warn">;
 }
 
 /** Undefined if spans would go nowhere: then none are made. */
 export function createTracerProvider(parts: TraceComponents): BasicTracerProvider | undefined {
-  const { settings, health, resource } = parts;
+  const { settings, health, resource, logger } = parts;
   const spanProcessors = parts.spanProcessors.map((it) => guarded(it, health));
   const { otlp, console } = settings.traces;
   if (otlp !== undefined) {
+    const exporter = otlpExporter(otlp);
+    const report = createExportReport(logger, "traces", otlpConfig(otlp, "v1/traces").url);
     const losses = new SpanLosses(health);
-    spanProcessors.push(new CountingProcessor(otlpExporter(otlp), settings.batch, losses));
+    spanProcessors.push(new CountingProcessor(exporter, settings.batch, losses, report));
   }
   if (console) spanProcessors.push(new SimpleSpanProcessor(new ConsoleSpanExporter()));
   if (spanProcessors.length === 0) return undefined;
@@ -115,12 +121,19 @@ const queueSizeDefault = 2_048;
 class CountingProcessor implements SpanProcessor {
   readonly #inner: BatchSpanProcessor;
   readonly #losses: SpanLosses;
+  readonly #report: ExportReport;
   readonly #queueMax: number;
   #queued = 0;
   #stopped = false;
 
-  constructor(exporter: SpanExporter, batch: EnvironmentSettings["batch"], losses: SpanLosses) {
+  constructor(
+    exporter: SpanExporter,
+    batch: EnvironmentSettings["batch"],
+    losses: SpanLosses,
+    report: ExportReport,
+  ) {
     this.#losses = losses;
+    this.#report = report;
     this.#queueMax = batch.maxQueueSize ?? queueSizeDefault;
     const counting: SpanExporter = {
       export: (spans, done) => this.#export(exporter, spans, done),
@@ -161,11 +174,14 @@ class CountingProcessor implements SpanProcessor {
     try {
       exporter.export(spans, (result) => {
         if (result.code !== ExportResultCode.SUCCESS) failed();
+        this.#report(result);
         done(result);
       });
     } catch (error) {
       failed();
-      done({ code: ExportResultCode.FAILED, error: error as Error });
+      const result = { code: ExportResultCode.FAILED, error: error as Error };
+      this.#report(result);
+      done(result);
     }
   }
 }

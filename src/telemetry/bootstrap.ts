@@ -59,7 +59,10 @@ export interface BootstrapOptions {
   readonly shutdownTimeoutMs?: number | undefined;
   /** The `OTEL_*` variables. Default: the process's. (Certificate files of OTLP are always the process's.) */
   readonly env?: Environment | undefined;
-  /** Told what to mend in the environment. Default: warnings on stderr. */
+  /**
+   * Told what to mend in the environment, and once when exports begin to fail and when they go through again. Default: warnings
+   * on stderr.
+   */
   readonly logger?: Pick<Logger, "warn"> | undefined;
 }
 
@@ -102,9 +105,10 @@ export function bootstrap(options: BootstrapOptions = {}): TelemetrySdk {
     instruments: options.instruments ?? "producer",
     families: options.families ?? bothFamilies,
     readers: options.readers ?? [],
+    logger,
   });
   const spanProcessors = options.spanProcessors ?? [];
-  const tracing = createTracerProvider({ resource, settings, health, spanProcessors });
+  const tracing = createTracerProvider({ resource, settings, health, spanProcessors, logger });
   const unregister =
     options.register === false
       ? () => {}

@@ -55,8 +55,9 @@ function oneSpan(sdk: ReturnType<typeof bootstrap>): void {
   telemetry.close();
 }
 
-function start(env: Record<string, string>, shutdownTimeoutMs = 5_000) {
+function start(env: Record<string, string>, shutdownTimeoutMs = 5_000, told: string[] = []) {
   return bootstrap({
+    logger: { warn: (message) => void told.push(message) },
     env: { OTEL_EXPORTER_OTLP_TIMEOUT: "300", ...env },
     serviceName: "otlp-test",
     register: false,
@@ -221,6 +222,47 @@ describe("OTLP export", () => {
       'streamhouse_telemetry_export_failures_total{signal="traces"} 1',
     ]);
     await sdk.shutdown();
+  });
+
+  it("says once that exports fail and where, whatever is in the address, and once that they go through", async () => {
+    const told: string[] = [];
+    const { host } = new URL(receiver.url);
+    const endpoint = `http://user:secret@${host}`;
+    const sdk = start({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }, 5_000, told);
+    for (const status of [200, 404, 400, 200, 200]) {
+      receiver.status = status;
+      oneSpan(sdk);
+      await flush(sdk);
+    }
+    const to = `http://${host}/v1/traces`;
+    assert.deepEqual(told, [
+      `traces cannot be sent to ${to}: 404 Not Found; lost ones are counted`,
+      `traces are sent to ${to} again`,
+    ]);
+    await sdk.shutdown();
+  });
+
+  it("says it of metrics too, and a logger that throws fails nothing", async () => {
+    const down = new Receiver();
+    await down.listen();
+    await down.close();
+    const told: string[] = [];
+    const warn = (message: string) => {
+      told.push(message);
+      throw new Error("no room for a log");
+    };
+    const sdk = bootstrap({
+      env: {
+        OTEL_METRICS_EXPORTER: "otlp",
+        OTEL_EXPORTER_OTLP_ENDPOINT: down.url,
+        OTEL_EXPORTER_OTLP_TIMEOUT: "300",
+      },
+      register: false,
+      logger: { warn },
+    });
+    await sdk.shutdown();
+    assert.equal(told.length, 1);
+    assert.ok(told[0]?.startsWith(`metrics cannot be sent to ${down.url}/v1/metrics: `), told[0]);
   });
 
   it("counts the spans that a server refused", async () => {
