@@ -7,6 +7,7 @@ import { type Clock, systemClock } from "../core/clock.ts";
 import type { CollectedMetrics, MetricCollector } from "./collected.ts";
 import type { Gather } from "./collection.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiation.ts";
+import { Pace } from "./pace.ts";
 import { plainResponse, ScrapeResponses } from "./response.ts";
 import { Scrape, type ScrapeEvents, type ScrapeOptions } from "./scrape.ts";
 import { createPrometheusSerializer, type SerializerOptions } from "./serializer.ts";
@@ -74,7 +75,10 @@ export function gatherFrom(
 ): Gather {
   const serializer = createPrometheusSerializer(options, clock);
   return async () => {
+    const pace = new Pace(clock);
     const collected = await collector.collect({ timeoutMillis: collectTimeoutMs });
+    // Collecting is one piece of work with an SDK's own instruments, and ends with one in any case.
+    await pace.handOver();
     const { resourceMetrics, errors } = collected;
     await resourceSettled(resourceMetrics.resource, clock);
     return { write: (format) => serializer.serialize(resourceMetrics, format), errors };

@@ -3,11 +3,14 @@
  * limit allows (METRICS rule 6). Once in, always in: a series that changed places with the overflow would make its
  * total fall. Used by `hub.ts`.
  */
+import { METRIC_OVERFLOW } from "./semconv.ts";
 
 /** Bounded by the limit, for each family. */
 export class SeriesAdmission {
   readonly #seriesMax: number;
   readonly #admitted = new Map<string, Set<string>>();
+  /** Series of a family when it was last admitted as a whole. */
+  readonly #sizes = new Map<string, number>();
   /** The most series of a family that were refused in one collection. */
   readonly #refusedMax = new Map<string, number>();
 
@@ -26,6 +29,13 @@ export class SeriesAdmission {
     if (keys.size >= this.#seriesMax) return false;
     keys.add(key);
     return true;
+  }
+
+  /** The same for all series of a family that one component has to itself: they are shown, so they are in. */
+  admitAll(family: string, series: ReadonlyMap<string, unknown>): void {
+    if (this.#sizes.get(family) === series.size) return;
+    this.#sizes.set(family, series.size);
+    for (const key of series.keys()) if (key !== METRIC_OVERFLOW) this.admits(family, key);
   }
 
   /** How many more series of the family were refused in this collection than in any before. */

@@ -28,7 +28,7 @@ export class DeltaMemory {
     const told: ToldSeries = new Map();
     const series = new Map<string, Series>();
     for (const [key, one] of family.series) {
-      const last = continued(before?.get(key), one, descriptor.kind === "upDownCounter");
+      const last = continued(before?.get(key), one);
       const cell = newCell(descriptor);
       if (isHistogram(one.cell)) told.set(key, this.#histogram(one, cell, last));
       else {
@@ -70,10 +70,10 @@ export class DeltaMemory {
 }
 
 /** What was told, if it was of this series: not if that was released since and came back, or a component took its part away. */
-function continued(last: Told | undefined, now: Series, mayFall: boolean): Told | undefined {
+function continued(last: Told | undefined, now: Series): Told | undefined {
   if (last === undefined || now.startMs > last.startMs) return undefined;
   const { cell } = now;
-  if (!isHistogram(cell)) return cell.value < last.value && !mayFall ? undefined : last;
+  if (!isHistogram(cell)) return cell.value < last.value ? undefined : last;
   const shrank = cell.counts.some((count, i) => count < (last.counts?.[i] ?? 0));
   return shrank ? undefined : last;
 }

@@ -47,6 +47,9 @@ export class MetricHub implements MetricAttachment {
   readonly #registries = new Set<MetricRegistry>();
   /** Totals of closed components, by family; limited in series like every family. */
   readonly #retired = new Map<string, OwnFamily>();
+  /** Closed while somebody collects, who may have read some of them already: retired when nobody does. */
+  readonly #closed = new Set<MetricRegistry>();
+  #collecting = 0;
   readonly #admission: SeriesAdmission;
   /** What the hub measures of itself. */
   readonly #own: MetricRegistry;
@@ -63,39 +66,70 @@ export class MetricHub implements MetricAttachment {
   attach(registry: MetricRegistry): () => void {
     this.#registries.add(registry);
     return () => {
-      if (this.#registries.delete(registry)) this.#retire(registry);
+      if (!this.#registries.delete(registry)) return;
+      if (this.#collecting === 0) this.#retire(registry);
+      else this.#closed.add(registry);
     };
   }
 
-  /** The families of all registries, merged. The cells may be the live ones: read them at once. */
-  collect(): Iterable<Family> {
-    const merged = new Map<string, MergedFamily>();
-    for (const family of this.#retired.values()) this.#merge(merged, family);
-    for (const registry of [...this.#registries, this.#own]) {
-      for (const family of registry.collect()) this.#merge(merged, family);
+  /**
+   * The families of all registries, merged one by one as they are asked for. All that is a state (gauges, up-down counters) comes first,
+   * then what only rises: a reader that rests in between reads the states in one turn and so from one moment, and each family. The
+   * cells may be the live ones: read them at once. Must be read to its end or returned.
+   */
+  *collect(): Generator<Family, void, undefined> {
+    const families = this.#parts();
+    this.#collecting += 1;
+    try {
+      let count = 0;
+      for (const parts of families) {
+        const family = this.#limited(this.#merged(parts));
+        count += family.series.size;
+        // Its cell shows what is set now.
+        if (family.descriptor.name === catalogue.telemetrySeries.name) this.#count.set(count);
+        yield family;
+      }
+    } finally {
+      this.#collecting -= 1;
+      if (this.#collecting === 0) {
+        for (const registry of this.#closed) this.#retire(registry);
+        this.#closed.clear();
+      }
     }
-    const shown = [...merged.values()].map((family) => this.#limited(family));
-    // The cell is already in there: it shows what is set now.
-    this.#count.set(shown.reduce((count, { series }) => count + series.size, 0));
-    return shown;
   }
 
-  #merge(into: Map<string, MergedFamily>, family: Family): void {
-    const { descriptor } = family;
-    if (!this.families.includes(descriptor.family)) return;
-    const known = into.get(descriptor.name);
-    if (known === undefined) {
-      // Nearly always there is one component: its map is passed on without a copy.
-      into.set(descriptor.name, { descriptor, series: family.series, own: undefined, refused: 0 });
-      return;
+  /** What each registry has of each family, in the order in which they are read. */
+  #parts(): readonly (readonly [Family, ...Family[]])[] {
+    const byName = new Map<string, [Family, ...Family[]]>();
+    const add = (family: Family) => {
+      const { descriptor } = family;
+      if (!this.families.includes(descriptor.family)) return;
+      const known = byName.get(descriptor.name);
+      if (known === undefined) byName.set(descriptor.name, [family]);
+      else if (known[0].descriptor.kind === descriptor.kind) known.push(family);
+    };
+    for (const family of this.#retired.values()) add(family);
+    for (const registry of this.#closed) {
+      for (const family of registry.collect()) if (outlives(family)) add(family);
     }
-    if (known.descriptor.kind !== descriptor.kind) return;
-    if (known.own === undefined) {
-      known.own = new Map();
-      this.#add(known, known.own, known.series);
-      known.series = known.own;
+    for (const registry of [...this.#registries, this.#own]) {
+      for (const family of registry.collect()) add(family);
     }
-    this.#add(known, known.own, family.series);
+    return [...byName.values()].sort(([a], [b]) => turnOf(a) - turnOf(b));
+  }
+
+  #merged([first, ...others]: readonly [Family, ...Family[]]): MergedFamily {
+    const { descriptor, series } = first;
+    const family: MergedFamily = { descriptor, series, refused: 0 };
+    // Nearly always there is one component: its map is passed on without a copy.
+    if (others.length === 0) {
+      if (descriptor.kind !== "gauge") this.#admission.admitAll(descriptor.name, series);
+      return family;
+    }
+    const own = new Map<string, Series>();
+    for (const part of [first, ...others]) this.#add(family, own, part.series);
+    family.series = own;
+    return family;
   }
 
   #add(family: MergedFamily, own: Map<string, Series>, series: ReadonlyMap<string, Series>): void {
@@ -123,7 +157,7 @@ export class MetricHub implements MetricAttachment {
 
   #retire(registry: MetricRegistry): void {
     for (const { descriptor, series } of registry.collect()) {
-      if (descriptor.kind !== "counter" && descriptor.kind !== "histogram") continue;
+      if (!outlives({ descriptor })) continue;
       let into = this.#retired.get(descriptor.name);
       if (into === undefined) {
         into = { descriptor, series: new Map() };
@@ -143,10 +177,19 @@ interface OwnFamily extends Family {
 interface MergedFamily extends Family {
   readonly descriptor: InstrumentDescriptor;
   series: ReadonlyMap<string, Series>;
-  /** Set once `series` is a map of our own. */
-  own: Map<string, Series> | undefined;
   /** Series that went into the overflow here. */
   refused: number;
+}
+
+/** What a component counted stays when it is closed; what it had goes with it. */
+function outlives({ descriptor }: Pick<Family, "descriptor">): boolean {
+  return descriptor.kind === "counter" || descriptor.kind === "histogram";
+}
+
+/** States first; last the number of all series, which is known then. */
+function turnOf(family: Family): number {
+  if (family.descriptor.name === catalogue.telemetrySeries.name) return 2;
+  return outlives(family) ? 1 : 0;
 }
 
 function addSeries(

@@ -17,6 +17,7 @@ import {
 } from "@opentelemetry/sdk-metrics";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { version } from "../core/version.ts";
+import { Pace } from "../prometheus/pace.ts";
 import { type Exemplar, type Family, isHistogram, type Series } from "./cells.ts";
 import { DeltaMemory } from "./delta-memory.ts";
 import type { MetricHub } from "./hub.ts";
@@ -59,6 +60,7 @@ class CellProducer implements MetricProducer {
   readonly #temporality: (type: InstrumentType) => AggregationTemporality;
   readonly #exemplars: boolean;
   readonly #memory = new DeltaMemory();
+  #collecting: Promise<unknown> = Promise.resolve();
 
   constructor(hub: MetricHub, options: MetricProducerOptions) {
     this.#hub = hub;
@@ -67,26 +69,40 @@ class CellProducer implements MetricProducer {
     this.#temporality = options.temporality ?? (() => AggregationTemporality.CUMULATIVE);
   }
 
+  /** One after another: each is told what was added since the one before. */
   collect(): Promise<CollectionResult> {
+    const collected = this.#collecting.then(() => this.#collect());
+    this.#collecting = collected.catch(() => {});
+    return collected;
+  }
+
+  async #collect(): Promise<CollectionResult> {
     const nowMs = this.#clock.now();
+    const pace = new Pace(this.#clock);
     const metrics: MetricData[] = [];
-    for (const family of this.#hub.collect()) metrics.push(this.#metricData(family, nowMs));
+    for (const family of this.#hub.collect()) {
+      // What is a state is read in one turn, so that nothing of it contradicts another (lag in records and in seconds).
+      if (isTotal(family)) await pace.rest();
+      metrics.push(this.#metricData(family, nowMs));
+    }
     this.#memory.endCollection(nowMs);
     const scope = { name: SCOPE_NAME, version, schemaUrl: SCHEMA_URL };
-    return Promise.resolve({
+    return {
       // The reader puts its own resource in the place of this one.
       resourceMetrics: { resource: emptyResource(), scopeMetrics: [{ scope, metrics }] },
       errors: [],
-    });
+    };
   }
 
   #metricData(family: Family, nowMs: number): MetricData {
     const { name, unit, description, kind } = family.descriptor;
     const descriptor = { name, unit, description, valueType: ValueType.DOUBLE };
-    const aggregationTemporality = this.#temporality(instrumentTypes[kind]);
+    // What a closed component had is gone at once, and no difference says so: a state is never told in differences.
+    const aggregationTemporality = isTotal(family)
+      ? this.#temporality(instrumentTypes[kind])
+      : AggregationTemporality.CUMULATIVE;
     const common = { descriptor, aggregationTemporality };
-    // A gauge is its latest value either way.
-    const delta = aggregationTemporality === AggregationTemporality.DELTA && kind !== "gauge";
+    const delta = aggregationTemporality === AggregationTemporality.DELTA;
     const shown = delta ? this.#memory.deltas(family) : family;
     if (kind === "histogram") {
       const finish = this.#exemplars ? withExemplars : undefined;
@@ -103,6 +119,10 @@ class CellProducer implements MetricProducer {
           dataPoints,
         };
   }
+}
+
+function isTotal({ descriptor }: Family): boolean {
+  return descriptor.kind === "counter" || descriptor.kind === "histogram";
 }
 
 function points<T>(

@@ -160,6 +160,45 @@ describe("a hub of registries", () => {
     }
   });
 
+  it("keeps the place of a series that was shown, whoever came and closed meanwhile", () => {
+    const { hub, registry } = small(2);
+    const name = "streamhouse.bytes.sent";
+    for (const topic of ["a", "b"]) registry.counter(catalogue.bytesSent, { topic }).add(1);
+    assert.deepEqual(read(hub), { [`${name}{topic=a}`]: 1, [`${name}{topic=b}`]: 1 });
+    const other = createMetricRegistry();
+    const detach = hub.attach(other);
+    other.counter(catalogue.bytesSent, { topic: "c" }).add(5);
+    detach();
+    const { [`${name}{topic=a}`]: a, [`${name}{topic=b}`]: b, ...rest } = read(hub);
+    assert.deepEqual([a, b, rest[`${name}{otel.metric.overflow=true}`]], [1, 1, 5]);
+  });
+
+  it("counts a component once that closes while its families are read, by however many readers", () => {
+    const hub = new MetricHub();
+    const [first, second] = [createMetricRegistry(), createMetricRegistry()];
+    const detach = hub.attach(first);
+    hub.attach(second);
+    for (const registry of [first, second]) {
+      registry.counter(catalogue.bytesSent, { topic: "t" }).add(1);
+      registry.histogram(catalogue.sendDuration, { topic: "t" }).record(1);
+      registry.upDown(catalogue.pendingRecords, { topic: "t" }).add(1);
+    }
+    const totals = {
+      "streamhouse.bytes.sent{topic=t}": 2,
+      "streamhouse.send.duration.seconds{topic=t}": [2, 2],
+    };
+    const reading = hub.collect();
+    const begun = reading.next().value;
+    assert.ok(begun);
+    detach();
+    const pending = "streamhouse.pending.records{topic=t}";
+    // One that begins meanwhile sees no state of what is closed, and all that it counted.
+    assert.deepEqual(read(hub), { [pending]: 1, ...totals });
+    const { "streamhouse.telemetry.series{}": series, ...rest } = readFamilies([begun, ...reading]);
+    assert.deepEqual([rest, series], [{ [pending]: 2, ...totals }, 4]);
+    assert.deepEqual(read(hub), { [pending]: 1, ...totals });
+  });
+
   it("keeps the newest exemplar of each bucket when components are put together", () => {
     const hub = new MetricHub();
     const span = (n: number) => ({ traceId: `${n}`.repeat(32), spanId: `${n}`.repeat(16) });

@@ -8,6 +8,7 @@ import {
   type MetricProducer,
 } from "@opentelemetry/sdk-metrics";
 import fc from "fast-check";
+import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import type { InstrumentDescriptor } from "../../../src/telemetry/catalogue.ts";
 import { catalogue } from "../../../src/telemetry/catalogue.ts";
 import { MetricHub } from "../../../src/telemetry/hub.ts";
@@ -114,6 +115,24 @@ describe("a metric producer", () => {
     for (let i = 0; i < 2; i++) assert.deepEqual(await valuesOf(delta, catalogue.lagAge), [4]);
   });
 
+  it("tells up-down counters as they are, never as differences: a part that closes takes its own away", async () => {
+    const { clock, registry, hub, reader } = setup();
+    const delta = reader(DELTA);
+    registry.upDown(catalogue.pendingRecords, { topic: "t" }).add(5);
+    clock.advance(1);
+    const other = createMetricRegistry({ clock });
+    const detach = hub.attach(other);
+    other.upDown(catalogue.pendingRecords, { topic: "t" }).add(10);
+    assert.deepEqual(await valuesOf(delta, catalogue.pendingRecords), [15]);
+    registry.upDown(catalogue.pendingRecords, { topic: "t" }).add(-1);
+    detach();
+    assert.deepEqual(await valuesOf(delta, catalogue.pendingRecords), [4]);
+    const { resourceMetrics } = await delta.collect();
+    const metrics = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics);
+    const pending = metrics.find(({ descriptor }) => descriptor.name.endsWith("pending.records"));
+    assert.equal(pending?.aggregationTemporality, CUMULATIVE);
+  });
+
   it("forgets a released series, and counts one that came back from nothing", async () => {
     const { clock, hub, reader } = setup();
     const registry = createMetricRegistry({ partitionLabels: true, clock });
@@ -168,6 +187,69 @@ describe("a metric producer", () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+/** Time flies: whoever asks has to rest. */
+function hastyClock(): Clock {
+  let time = 0;
+  return {
+    ...systemClock,
+    monotonic() {
+      time += 10;
+      return time;
+    },
+  };
+}
+
+describe("a metric producer that rests while it collects", () => {
+  it("reads all that is a state at one moment, and each family of totals", async () => {
+    const hub = new MetricHub();
+    const registry = createMetricRegistry();
+    hub.attach(registry);
+    const labels = { topic: "t", partition: 0, group_id: "g" };
+    // Totals come first here, so that reading in this order would rest before the states.
+    const totals = [catalogue.bytesSent, catalogue.recordsSent, catalogue.recordsWritten];
+    const counters = totals.map((family) => registry.counter(family, { topic: "t" }));
+    const states = [
+      registry.gauge(catalogue.consumerLagRecords, labels),
+      registry.gauge(catalogue.consumerLagSeconds, labels),
+      registry.upDown(catalogue.pendingRecords, { topic: "t" }),
+    ];
+    let collecting = true;
+    const work = () => {
+      for (const cell of [...counters, ...states]) cell.value += 1;
+      if (collecting) setImmediate(work);
+    };
+    work();
+    const producer = createMetricProducer(hub, { clock: hastyClock() });
+    const { resourceMetrics } = await producer.collect();
+    collecting = false;
+    const read = new Map(
+      resourceMetrics.scopeMetrics.flatMap(({ metrics }) =>
+        metrics.map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints[0]?.value]),
+      ),
+    );
+    const stateNames = ["streamhouse.consumer.lag.records", "streamhouse.consumer.lag.seconds"];
+    const values = [...stateNames, "streamhouse.pending.records"].map((name) => read.get(name));
+    assert.equal(new Set(values).size, 1, `${values}`);
+    // Proof that it did rest: work went on between the families of totals.
+    const counted = totals.map(({ name }) => read.get(name));
+    assert.ok(new Set(counted).size > 1, `${counted}`);
+  });
+
+  it("tells each difference once, however many collections are asked for at a time", async () => {
+    const hub = new MetricHub();
+    const registry = createMetricRegistry();
+    hub.attach(registry);
+    for (const family of [catalogue.recordsSent, catalogue.bytesSent]) {
+      registry.counter(family, { topic: "t" }).add(7);
+    }
+    const producer = createMetricProducer(hub, { temporality: () => DELTA, clock: hastyClock() });
+    const told = await Promise.all(
+      Array.from({ length: 3 }, () => valuesOf(producer, catalogue.bytesSent)),
+    );
+    assert.deepEqual(told, [[7], [0], [0]]);
   });
 });
 
