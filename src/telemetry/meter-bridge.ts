@@ -18,7 +18,7 @@ import { type Family, isHistogram, type MetricRegistry, type Series } from "./ce
 import { type MetricAttachment, MetricHub } from "./hub.ts";
 import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
 import { createMetricRegistry, seriesKey } from "./registry.ts";
-import { replaySamples } from "./replay.ts";
+import { Replay } from "./replay.ts";
 import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
 
 /**
@@ -62,6 +62,8 @@ class MeterBridge implements MetricAttachment {
   readonly #made = new Set<InstrumentFamily>();
   readonly #observables = new Map<string, Observable>();
   readonly #histograms = new Map<string, Histogram>();
+  /** What components counted before there was a bridge. */
+  readonly #replay = new Replay();
   /** What the bridge itself could not do. */
   readonly #health: MetricRegistry;
   /** Lag and up-down series of the last collection, by family: what is missing in the next is observed as 0 once. */
@@ -92,9 +94,10 @@ class MeterBridge implements MetricAttachment {
           lost.add(1);
         }
       };
-      if (!replaySamples(series.cell, record)) lost.add(series.cell.count);
+      if (!this.#replay.add(series.cell, record)) lost.add(series.cell.count);
       series.cell.forward = record;
     });
+    this.#replay.run();
     const detach = this.#hub.attach(registry);
     return () => {
       endWatch();
