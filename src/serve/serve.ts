@@ -46,7 +46,7 @@ export interface ServeOptions {
    * `OTEL_*` variables, and is shut down with the agent. `false`: nothing is measured.
    */
   readonly telemetry?: ServeTelemetry | false | undefined;
-  /** Default: says nothing. */
+  /** Default: says nothing; only what to mend about `OTEL_*` variables and exports that fail goes to stderr. */
   readonly logger?: Logger | undefined;
   /** Stop at SIGTERM and SIGINT, after finishing what was accepted. Default false: signals are the application's. */
   readonly signals?: boolean | undefined;
@@ -90,7 +90,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   const random = systemRandom;
   const runId = createUlid(clock.now(), random);
   const stores = await openFolderStores(options.data, runId, clock, teardown);
-  const telemetry = await findTelemetry(options.telemetry, logger, teardown);
+  const telemetry = await findTelemetry(options.telemetry, options.logger, teardown);
   const agent = createAgent(
     { ...stores, clock, random, logger, telemetry },
     { ...options.agent, runId, predecessorsDead: stores.predecessorsDead },
@@ -152,7 +152,7 @@ function statusOf(agent: Agent, stopping: boolean): AgentStatus {
 
 async function findTelemetry(
   given: ServeTelemetry | false | undefined,
-  logger: Logger,
+  logger: Logger | undefined,
   teardown: Teardown,
 ): Promise<ServeTelemetry | false> {
   if (given !== undefined) return given;

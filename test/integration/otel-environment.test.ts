@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 import { Child, eventually, root } from "./child.ts";
+import { temporaryFolder } from "./ways.ts";
 
 const program = `${root}test/integration/otel-environment-child.ts`;
 const offsets = [0, 1, 2, 3, 4, 5, 6];
@@ -73,6 +74,18 @@ describe("the OTEL_* variables of a process", () => {
       assert.equal(about.length, 1, `${name}: ${about.join(" / ")}`);
     }
     assert.equal(answer.warnings.length, Object.keys(malformed).length);
+  });
+
+  it("that are wrong are told on stderr by an agent that was given no logger", async () => {
+    const folder = await temporaryFolder();
+    const ports = ["127.0.0.1:0", "127.0.0.1:0", folder.path];
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" };
+    const agent = new Child(`${root}examples/agent.ts`, ports, { env });
+    await agent.says("that it serves", (out) => out.includes("metrics on"));
+    const { code, stderr } = await agent.end("SIGTERM");
+    await folder.remove();
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /OTEL_EXPORTER_OTLP_ENDPOINT/);
   });
 
   it("OTEL_DENO=true: nothing of ours is registered, and it says so", async () => {
