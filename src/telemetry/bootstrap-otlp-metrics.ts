@@ -25,7 +25,7 @@ import type {
 import { otlpConfig } from "./bootstrap-otlp.ts";
 import { catalogue } from "./catalogue.ts";
 import type { MetricRegistry } from "./cells.ts";
-import { createExportReport, type ExportReport } from "./export-report.ts";
+import { createExportReport, type ExportReport } from "./bootstrap-export-report.ts";
 import type { MetricHub } from "./hub.ts";
 import { createMetricProducer } from "./metric-producer.ts";
 

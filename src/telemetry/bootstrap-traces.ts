@@ -28,7 +28,7 @@ import { otlpConfig } from "./bootstrap-otlp.ts";
 import { sampleLinked } from "./bootstrap-sampler.ts";
 import { catalogue } from "./catalogue.ts";
 import type { CounterCell, MetricRegistry } from "./cells.ts";
-import { createExportReport, type ExportReport } from "./export-report.ts";
+import { createExportReport, type ExportReport } from "./bootstrap-export-report.ts";
 
 export interface TraceComponents {
   readonly resource: Resource;
