@@ -22,10 +22,10 @@ import type {
   OtlpSettings,
   TemporalityPreference,
 } from "./bootstrap-environment.ts";
+import { createExportReport, type ExportReport } from "./bootstrap-export-report.ts";
 import { otlpConfig } from "./bootstrap-otlp.ts";
 import { catalogue } from "./catalogue.ts";
 import type { MetricRegistry } from "./cells.ts";
-import { createExportReport, type ExportReport } from "./bootstrap-export-report.ts";
 import type { MetricHub } from "./hub.ts";
 import { createMetricProducer } from "./metric-producer.ts";
 

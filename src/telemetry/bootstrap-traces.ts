@@ -24,11 +24,11 @@ import {
 } from "@opentelemetry/sdk-trace-base";
 import type { Logger } from "../core/logger.ts";
 import type { EnvironmentSettings, OtlpSettings } from "./bootstrap-environment.ts";
+import { createExportReport, type ExportReport } from "./bootstrap-export-report.ts";
 import { otlpConfig } from "./bootstrap-otlp.ts";
 import { sampleLinked } from "./bootstrap-sampler.ts";
 import { catalogue } from "./catalogue.ts";
 import type { CounterCell, MetricRegistry } from "./cells.ts";
-import { createExportReport, type ExportReport } from "./bootstrap-export-report.ts";
 
 export interface TraceComponents {
   readonly resource: Resource;
