@@ -171,7 +171,8 @@ export class Scrape {
   }
 
   #giveUp(current: Current): void {
-    current.collection.abandon();
+    // Another format of it may be on its way, with time left.
+    if (current.flights.size === 0) current.collection.abandon();
     if (this.#current !== current) return;
     this.#current = undefined;
     this.#hanging += 1;

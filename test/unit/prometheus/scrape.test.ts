@@ -98,6 +98,38 @@ describe("a scrape", () => {
     assert.equal(clock.pending, 0);
   });
 
+  it("gives up one format without breaking off another that has time left", async () => {
+    const clock = new ManualClock();
+    const begun = { text: () => {}, openmetrics: () => {} };
+    const began = (format: keyof typeof begun) =>
+      new Promise<void>((resolve) => {
+        begun[format] = resolve;
+      });
+    let endWriting = () => {};
+    const written = new Promise<void>((resolve) => {
+      endWriting = resolve;
+    });
+    const gathered = {
+      async *write(format: keyof typeof begun) {
+        begun[format]();
+        if (format === "text") await new Promise(() => {});
+        await written;
+        yield new TextEncoder().encode(format);
+      },
+    };
+    const scrape = new Scrape(() => Promise.resolve(gathered), { deadlineMs: 1_000 }, clock);
+    const [textBegan, otherBegan] = [began("text"), began("openmetrics")];
+    const first = bodyOf(scrape);
+    await textBegan;
+    clock.advance(600);
+    const second = bodyOf(scrape, openmetrics);
+    await otherBegan;
+    clock.advance(400);
+    assert.equal(await first, "late");
+    endWriting();
+    assert.equal(await second, "openmetrics");
+  });
+
   it("starts no fifth collection while four that are past their deadline hang", async () => {
     const { scrape, source, clock } = createScrape({ deadlineMs: 1_000 });
     for (let i = 0; i < 4; i++) {
