@@ -5,7 +5,7 @@
  * only: there a read is one step. Called by `sqlite-lag.ts`.
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import type { Clock } from "../core/clock.ts";
+import { type Clock, sleep } from "../core/clock.ts";
 import { closed } from "../core/errors.ts";
 import { TimeSlice } from "../core/time-slice.ts";
 import type { SqliteDatabase, SqlReader, SqlRow, SqlValue } from "./sqlite-database.ts";
@@ -20,6 +20,8 @@ export class SqliteSnapshots {
   #reader: Reader | undefined;
   /** One at a time: a connection has one transaction. */
   #last: Promise<unknown> = Promise.resolve();
+  /** The last one took more than one turn of the event loop. */
+  #rested = false;
   #closed = false;
 
   constructor(db: SqliteDatabase, clock: Clock) {
@@ -30,8 +32,19 @@ export class SqliteSnapshots {
   /** @throws StreamHouseError as `sqliteError`, `CLOSED` if the store is closed meanwhile */
   take<T>(doing: string, steps: ReadingSteps<T>): Promise<T> {
     const taken = this.#last.then(() => this.#take(doing, steps));
-    this.#last = taken.catch(() => {});
+    const giveWay = () => this.#giveWay();
+    this.#last = taken.then(giveWay, giveWay);
     return taken;
+  }
+
+  /**
+   * SQLite begins its log anew when a write finds no reader in it (https://www.sqlite.org/wal.html, "Avoiding Excessively Large WAL
+   * Files"): between two long snapshots there is a turn for one.
+   */
+  async #giveWay(): Promise<void> {
+    if (!this.#rested) return;
+    this.#rested = false;
+    if (!this.#closed) await sleep(this.#clock, 0);
   }
 
   /** Before the writing connection, so that its close is the last one. */
@@ -67,6 +80,7 @@ export class SqliteSnapshots {
       const step = steps.next();
       if (step.done === true) return step.value;
       if (!slice.over) continue;
+      this.#rested = true;
       await slice.rest();
       this.#checkOpen();
     }
