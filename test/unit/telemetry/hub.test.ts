@@ -175,22 +175,23 @@ describe("a hub of registries", () => {
 
   it("counts a component once that closes while its families are read, by however many readers", () => {
     const hub = new MetricHub();
-    const [first, second] = [createMetricRegistry(), createMetricRegistry()];
-    const detach = hub.attach(first);
-    hub.attach(second);
-    for (const registry of [first, second]) {
+    const registries = [1, 2, 3].map(() => createMetricRegistry());
+    const [detachFirst, detach] = registries.map((registry) => hub.attach(registry));
+    for (const registry of registries) {
       registry.counter(catalogue.bytesSent, { topic: "t" }).add(1);
       registry.histogram(catalogue.sendDuration, { topic: "t" }).record(1);
       registry.upDown(catalogue.pendingRecords, { topic: "t" }).add(1);
     }
     const totals = {
-      "streamhouse.bytes.sent{topic=t}": 2,
-      "streamhouse.send.duration.seconds{topic=t}": [2, 2],
+      "streamhouse.bytes.sent{topic=t}": 3,
+      "streamhouse.send.duration.seconds{topic=t}": [3, 3],
     };
+    // What the first counted is where the second's will be put.
+    detachFirst?.();
     const reading = hub.collect();
     const begun = reading.next().value;
     assert.ok(begun);
-    detach();
+    detach?.();
     const pending = "streamhouse.pending.records{topic=t}";
     // One that begins meanwhile sees no state of what is closed, and all that it counted.
     assert.deepEqual(read(hub), { [pending]: 1, ...totals });
