@@ -43,6 +43,7 @@ export class LeaseManager implements FlushLease {
   #runId = "";
   /** A run of ours that is over for us and may not be for the store. */
   #overRunId = "";
+  #lostRun = false;
   #nextRunId: string;
   #address = "";
   #validUntil = Number.NEGATIVE_INFINITY;
@@ -179,7 +180,7 @@ export class LeaseManager implements FlushLease {
   }
 
   async #beginRun(): Promise<void> {
-    const { clock, metadata, random, reachability } = this.#parts;
+    const { clock, logger, metadata, random, reachability } = this.#parts;
     if (this.#overRunId !== "") {
       await reachability.watch(metadata.endRun(this.#overRunId));
       this.#overRunId = "";
@@ -197,6 +198,9 @@ export class LeaseManager implements FlushLease {
     );
     this.#nextRunId = "";
     this.#runId = runId;
+    // The warning that a run is over must not be the last word on it.
+    if (this.#lostRun) logger.info("a new run has begun", { runId });
+    this.#lostRun = false;
     this.#events.runBegan(runId);
     this.#extend(sentAt);
   }
@@ -219,6 +223,7 @@ export class LeaseManager implements FlushLease {
   #loseRun(reason: string): void {
     if (this.#runId === "") return;
     if (!this.#stopped) this.#parts.logger.warn("the agent's run is over", { reason });
+    this.#lostRun = true;
     this.#overRunId = this.#runId;
     this.#runId = "";
     this.#validUntil = Number.NEGATIVE_INFINITY;

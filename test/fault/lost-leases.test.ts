@@ -1,6 +1,7 @@
 /** What becomes of accepted batches when the lease, the run or the topic goes away under them. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { type Logger, silentLogger } from "../../src/core/logger.ts";
 import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
 import {
@@ -23,11 +24,11 @@ interface Setup {
   readonly topicId: string;
 }
 
-async function start(partitions = 1): Promise<Setup> {
+async function start(partitions = 1, logger: Logger = silentLogger): Promise<Setup> {
   const clock = new ManualClock();
   const inner = memoryMetadata(clock);
   const { metadata, faults } = withFaults(inner);
-  const bench = await startAgent({ clock, metadata });
+  const bench = await startAgent({ clock, metadata, logger });
   return { bench, faults, inner, topicId: await createTopic(bench, "t", { partitions }) };
 }
 
@@ -90,6 +91,20 @@ describe("a run that could not renew", () => {
     assert.equal(bench.agent.status().phase, "standby");
     faults.down = false;
     await clock.until(bench.agent.stop());
+  });
+
+  it("says that its run is over, and that a new one has begun", async () => {
+    const said: string[] = [];
+    const say = (message: string) => void said.push(message);
+    const { bench, faults } = await start(1, { ...silentLogger, info: say, warn: say });
+    said.length = 0;
+    faults.down = true;
+    await bench.clock.run(11_000);
+    faults.down = false;
+    await bench.clock.run(4_000);
+    const runs = said.filter((message) => /\brun\b/.test(message));
+    assert.deepEqual(runs, ["the agent's run is over", "a new run has begun"]);
+    await bench.clock.until(bench.agent.stop());
   });
 
   it("fails what it had accepted as not applied, and goes on in a new run with a new epoch", async () => {

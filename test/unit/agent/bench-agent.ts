@@ -4,7 +4,7 @@ import { type Agent, createAgent } from "../../../src/agent/agent.ts";
 import type { AgentOptions } from "../../../src/agent/options.ts";
 import { StreamHouseError } from "../../../src/core/errors.ts";
 import type { RandomBytes } from "../../../src/core/ids.ts";
-import { silentLogger } from "../../../src/core/logger.ts";
+import { type Logger, silentLogger } from "../../../src/core/logger.ts";
 import {
   NO_PRODUCER,
   type ProducerStamp,
@@ -27,6 +27,7 @@ export interface BenchOptions {
   readonly store?: MemoryStore;
   readonly sink?: TestSink;
   readonly telemetry?: TelemetryOptions | false;
+  readonly logger?: Logger;
   readonly random?: RandomBytes;
 }
 
@@ -69,7 +70,7 @@ export async function startAgent(options: BenchOptions = {}): Promise<BenchAgent
       sink,
       clock,
       random: options.random ?? seededRandom(1),
-      logger: silentLogger,
+      logger: options.logger ?? silentLogger,
       telemetry: options.telemetry ?? false,
     },
     { predecessorsDead: true, agentId: "a1", ...options.agent },
