@@ -127,18 +127,16 @@ export function recordedSeries(
 export function runbookSections(): ReadonlyMap<string, string> {
   const text = readFileSync(join(root, "docs/runbook.md"), "utf8");
   const parts = text.split(/^## /m).slice(1);
-  return new Map(
-    parts.map((part) => {
-      const title = part.slice(0, part.indexOf("\n")).trim();
-      return [
-        title
-          .toLowerCase()
-          .replace(/[^\w\- ]/g, "")
-          .replaceAll(" ", "-"),
-        part,
-      ];
-    }),
-  );
+  return new Map(parts.map((part) => [anchorOf(part.slice(0, part.indexOf("\n"))), part]));
+}
+
+/** The anchor that GitHub gives a heading. */
+export function anchorOf(title: string): string {
+  return title
+    .trim()
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}_ -]/gu, "")
+    .replaceAll(" ", "-");
 }
 
 /** Fenced blocks of a language in a document. */
