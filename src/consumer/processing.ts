@@ -12,7 +12,7 @@ import {
 } from "../telemetry/record-spans.ts";
 import { endSpan } from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
-import type { ConsumerInstruments } from "./instruments.ts";
+import type { ConsumerInstruments, OperationEnd } from "./instruments.ts";
 
 /** What can be worked on: one record, what `poll` answered, or a batch of `batches()`. */
 export type Processable =
@@ -27,39 +27,56 @@ export interface ProcessingComponents {
   readonly group: string | undefined;
 }
 
-/** Runs `fn` for a record or for several; its result or its error is the answer. */
+/** Runs `fn` for a record or for several; its result or its error is the answer, whatever becomes of the measuring. */
 export async function process<W extends Processable, T>(
   parts: ProcessingComponents,
   work: W,
   fn: (work: W) => T | Promise<T>,
 ): Promise<T> {
-  const { telemetry, instruments, clock } = parts;
-  const records = recordsOf(work);
+  const { telemetry, clock } = parts;
+  if (!telemetry.enabled) return fn(work);
   const began = clock.monotonic();
-  const started = startSpan(parts, work, records);
+  const started = harmless(() => startSpan(parts, work));
   const ended = (error?: unknown) => {
     const seconds = (clock.monotonic() - began) / 1_000;
     endSpan(started?.span, error);
-    const span = started?.span.spanContext();
-    if (telemetry.enabled) instruments.processed({ seconds, topic: topicOf(records), span, error });
+    harmless(() => measure(parts, work, { seconds, span: started?.span.spanContext(), error }));
   };
+  let result: T;
   try {
-    const result = await (started === undefined
+    result = await (started === undefined
       ? fn(work)
       : activeContext.with(started.context, () => fn(work)));
-    ended();
-    return result;
   } catch (error) {
     ended(error ?? new Error("the handler threw nothing"));
     throw error;
   }
+  ended();
+  return result;
+}
+
+/** What is worked on, and what is thrown, is the application's: reading it may throw. */
+function harmless<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
+
+function measure(
+  { instruments }: ProcessingComponents,
+  work: Processable,
+  end: Omit<OperationEnd, "topic">,
+): void {
+  instruments.processed({ ...end, topic: topicOf(recordsOf(work)) });
 }
 
 function startSpan(
   { telemetry, group }: ProcessingComponents,
   work: Processable,
-  records: readonly ConsumerRecord[],
 ): ProcessSpan | undefined {
+  const records = recordsOf(work);
   const [first] = records;
   const isSingle = first !== undefined && work === first;
   return isSingle

@@ -98,10 +98,16 @@ export function endSpan(span: Span | undefined, error?: unknown, endTime?: [numb
   }
 }
 
-/** `error.type`: our code, or the class of what the application threw. A closed list but for the latter. */
+/** `error.type`: our code, or the class of what the application threw. A closed list but for the latter. Never throws. */
 export function errorTypeOf(error: unknown): string {
-  if (StreamHouseError.is(error)) return error.code;
-  return error instanceof Error ? error.name : "_OTHER";
+  try {
+    if (StreamHouseError.is(error)) return error.code;
+    const name: unknown = error instanceof Error ? error.name : undefined;
+    return typeof name === "string" && name !== "" ? name : "_OTHER";
+  } catch {
+    // A getter of the application's.
+    return "_OTHER";
+  }
 }
 
 export function messageOf(error: unknown): string {
