@@ -9,7 +9,12 @@ const reader = createPrometheusReader();
 const meterProvider = new MeterProvider({ readers: [reader] });
 const meter = meterProvider.getMeter("bakery");
 const loaves = meter.createCounter("loaves.baked", { unit: "{loaf}", description: "Loaves baked" });
-const heat = meter.createHistogram("oven.duration", { unit: "s", description: "Time in the oven" });
+const heat = meter.createHistogram("oven.duration", {
+  unit: "s",
+  description: "Time in the oven",
+  // The SDK's own bounds are meant for milliseconds.
+  advice: { explicitBucketBoundaries: [0.1, 0.25, 0.5, 1, 2.5, 5] },
+});
 
 const bake = () => {
   loaves.add(12, { kind: "rye" });
