@@ -199,11 +199,16 @@ class EmbeddedAgent implements Agent {
           logger.warn(`${what} failed; it is tried again`, { code, error: message });
         },
       });
-    return [
+    const tickers = [
       every(this.#options.retentionCheckMs, "retention", () => retention.run()),
-      every(this.#options.lagRefreshMs / 2, "refreshing lag", () => lag.refresh(), true),
       every(this.#options.leaseRenewMs, "looking for the store", () => this.#probeStore()),
     ];
+    // Only gauges are refreshed: who asks for lag is answered from a snapshot of his own.
+    if (this.telemetry.enabled) {
+      const refreshMs = this.#options.lagRefreshMs / 2;
+      tickers.push(every(refreshMs, "refreshing lag", () => lag.refresh(), true));
+    }
+    return tickers;
   }
 
   /** A store that failed is asked again, so that readiness learns of its return without traffic. */
