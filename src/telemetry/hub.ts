@@ -123,13 +123,21 @@ export class MetricHub implements MetricAttachment {
     const family: MergedFamily = { descriptor, series, refused: 0 };
     // Nearly always there is one component: its map is passed on without a copy.
     if (others.length === 0) {
-      if (descriptor.kind !== "gauge") this.#admission.admitAll(descriptor.name, series);
-      return family;
+      const { name } = descriptor;
+      if (!foldsIntoOverflow(descriptor) || this.#admission.admitsAll(name, series)) return family;
     }
     const own = new Map<string, Series>();
     for (const part of [first, ...others]) this.#add(family, own, part.series);
     family.series = own;
+    if (descriptor.kind === "gauge")
+      family.refused = this.#beyondAlone([first, ...others], own.size);
     return family;
+  }
+
+  /** Series of a gauge beyond its limit for which no component is too large alone: a registry tells of its own. */
+  #beyondAlone(parts: readonly Family[], together: number): number {
+    const beyond = (size: number) => Math.max(0, size - this.#seriesMax);
+    return parts.reduce((left, { series }) => left - beyond(series.size), beyond(together));
   }
 
   #add(family: MergedFamily, own: Map<string, Series>, series: ReadonlyMap<string, Series>): void {
@@ -140,9 +148,9 @@ export class MetricHub implements MetricAttachment {
     }
   }
 
-  /** The series' own key, or the overflow's. Gauges are limited afterwards: an overflow would falsify them. */
+  /** The series' own key, or the overflow's. */
   #place(descriptor: InstrumentDescriptor, key: string): string {
-    if (descriptor.kind === "gauge" || key === METRIC_OVERFLOW) return key;
+    if (!foldsIntoOverflow(descriptor) || key === METRIC_OVERFLOW) return key;
     return this.#admission.admits(descriptor.name, key) ? key : METRIC_OVERFLOW;
   }
 
@@ -177,8 +185,16 @@ interface OwnFamily extends Family {
 interface MergedFamily extends Family {
   readonly descriptor: InstrumentDescriptor;
   series: ReadonlyMap<string, Series>;
-  /** Series that went into the overflow here. */
+  /** Series that went into the overflow here, or for which a gauge is shown without `partition`. */
   refused: number;
+}
+
+/**
+ * Gauges are limited afterwards: an overflow would falsify them. What tells of the folding has a series for each family and must be
+ * readable when it matters.
+ */
+function foldsIntoOverflow({ kind, name }: InstrumentDescriptor): boolean {
+  return kind !== "gauge" && name !== catalogue.seriesOverflow.name;
 }
 
 /** What a component counted stays when it is closed; what it had goes with it. */

@@ -72,6 +72,13 @@ describe("rule 6: cardinality", () => {
       [[labels, partitions - 1]],
     );
     assert.deepEqual(samplesOf(samples, "streamhouse_current_offset"), []);
+    // Neither component is beyond the limit by itself; together they are, and that is told.
+    const folded = samplesOf(samples, "streamhouse_telemetry_series_overflow_total");
+    assert.deepEqual(folded.map((it) => [it.labels.family, it.value]).sort(), [
+      ["streamhouse.consumer.lag.records", partitions - limit],
+      ["streamhouse.consumer.lag.seconds", partitions - limit],
+      ["streamhouse.current_offset", partitions - limit],
+    ]);
     assert.ok(!samples.some((it) => it.labels.otel_metric_overflow && /lag|offset/.test(it.name)));
   });
 
