@@ -9,7 +9,7 @@ import { METRIC_OVERFLOW } from "./semconv.ts";
 export class SeriesAdmission {
   readonly #seriesMax: number;
   readonly #admitted = new Map<string, Set<string>>();
-  /** Series of a family when it was last admitted as a whole. */
+  /** How many series a family had that was admitted as a whole. */
   readonly #sizes = new Map<string, number>();
   /** The most series of a family that were refused in one collection. */
   readonly #refusedMax = new Map<string, number>();
@@ -31,11 +31,14 @@ export class SeriesAdmission {
     return true;
   }
 
-  /** The same for all series of a family that one component has to itself: they are shown, so they are in. */
-  admitAll(family: string, series: ReadonlyMap<string, unknown>): void {
-    if (this.#sizes.get(family) === series.size) return;
+  /** Whether all series of a family that one component has to itself can be shown as they are. */
+  admitsAll(family: string, series: ReadonlyMap<string, unknown>): boolean {
+    if (this.#sizes.get(family) === series.size) return true;
+    for (const key of series.keys()) {
+      if (key !== METRIC_OVERFLOW && !this.admits(family, key)) return false;
+    }
     this.#sizes.set(family, series.size);
-    for (const key of series.keys()) if (key !== METRIC_OVERFLOW) this.admits(family, key);
+    return true;
   }
 
   /** How many more series of the family were refused in this collection than in any before. */

@@ -17,7 +17,7 @@ import { catalogue, type InstrumentDescriptor } from "./catalogue.ts";
 import { type Family, isHistogram, type MetricRegistry, type Series } from "./cells.ts";
 import { type MetricAttachment, MetricHub } from "./hub.ts";
 import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
-import { createMetricRegistry, seriesKey } from "./registry.ts";
+import { createMetricRegistry, seriesKey, seriesPerFamilyMax } from "./registry.ts";
 import { Replay } from "./replay.ts";
 import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
 
@@ -54,6 +54,13 @@ export function carryAttachment(provider: MeterProvider, attachment: MetricAttac
   Reflect.defineProperty(provider, ATTACHMENT, { value: attachment, enumerable: false });
 }
 
+/**
+ * Series of a family that the bridge observes, with one for the rest. The JavaScript SDK has room for one less than its limit of 2,000,
+ * and what is observed beyond it, it adds to its overflow series again with every collection, whether it grew or not
+ * (`DeltaMetricProcessor.batchCumulate` of sdk-metrics 2.x).
+ */
+const bridgedSeriesMax = seriesPerFamilyMax - 2;
+
 class MeterBridge implements MetricAttachment {
   readonly families: readonly InstrumentFamily[];
   readonly #hub: MetricHub;
@@ -73,7 +80,7 @@ class MeterBridge implements MetricAttachment {
 
   constructor(provider: MeterProvider, families: readonly InstrumentFamily[]) {
     this.families = families;
-    this.#hub = new MetricHub({ families });
+    this.#hub = new MetricHub({ families, seriesMax: bridgedSeriesMax });
     this.#meter = provider.getMeter(SCOPE_NAME, version, { schemaUrl: SCHEMA_URL });
     this.#health = createMetricRegistry({ families });
     this.#hub.attach(this.#health);

@@ -198,6 +198,31 @@ describe("the meter bridge", () => {
     assert.deepEqual(collect(lag.name), {});
   });
 
+  it("reports the same total again however many series there are: the SDK is shown no more than it can hold", async () => {
+    const { reader, provider } = bridged();
+    const registry = createMetricRegistry();
+    attachmentOf(provider).attach(registry);
+    const total = async (name: string) => {
+      const points = Object.values((await reader.read())[name]?.points ?? {});
+      return points.reduce<number>((sum, value) => sum + Number(value), 0);
+    };
+    const { bytesSent, pendingRecords } = catalogue;
+    let sum = 0;
+    for (const topics of [1_990, 1_999, 2_000, 2_500]) {
+      for (let i = 0; i < topics; i++) {
+        registry.counter(bytesSent, { topic: `t${i}` }).add(1);
+        registry.upDown(pendingRecords, { topic: `t${i}` }).add(1);
+      }
+      sum += topics;
+      for (let n = 0; n < 3; n++) {
+        assert.deepEqual(
+          [await total(bytesSent.name), await total(pendingRecords.name)],
+          [sum, sum],
+        );
+      }
+    }
+  });
+
   it("observes as 0 once what a closed component had open or waiting", async () => {
     const { reader, provider } = bridged();
     const read = async () => Object.values((await reader.read())[pending.name]?.points ?? {});
