@@ -204,7 +204,7 @@ class EmbeddedAgent implements Agent {
       every(this.#options.leaseRenewMs, "looking for the store", () => this.#probeStore()),
     ];
     // Only gauges are refreshed: who asks for lag is answered from a snapshot of his own.
-    if (this.telemetry.enabled) {
+    if (this.telemetry.families.includes("streamhouse")) {
       const refreshMs = this.#options.lagRefreshMs / 2;
       tickers.push(every(refreshMs, "refreshing lag", () => lag.refresh(), true));
     }

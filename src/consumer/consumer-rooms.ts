@@ -315,7 +315,7 @@ export class ConsumerRooms {
     this.#loop.start();
     const finished = () => finishedOf([...this.assignment.cursors]);
     if (autoCommit) this.#committer.startAuto(autoCommitIntervalMs, finished);
-    if (this.#telemetry.enabled) this.#lag.start(lagIntervalMs);
+    if (this.#telemetry.families.includes("streamhouse")) this.#lag.start(lagIntervalMs);
   }
 
   /** For what the application waits for while the consumer runs. */
