@@ -82,6 +82,9 @@ const CONSUMER = {
 
 const AGE = "streamhouse_lag_age_seconds";
 
+/** METRICS rule 1. */
+const LAG_AGE_S_MAX = 5;
+
 /** Sums of seconds in binary fractions. */
 const ROUNDING = 1e-9;
 
@@ -177,6 +180,8 @@ export class LagOracle {
     problems: (state: State, now: State) => readonly string[],
   ): boolean {
     assert.ok(age.value >= 0, `an age of ${age.value}`);
+    // On a real clock a busy machine may run a timer late.
+    if (this.#toleranceMs === 0) assert.ok(age.value <= LAG_AGE_S_MAX, `an age of ${age.value}`);
     const takenFrom = scrape.fromMs - age.value * 1_000;
     const states = this.#during(takenFrom, scrape.toMs);
     let fewest: readonly string[] | undefined;
