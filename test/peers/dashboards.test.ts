@@ -10,6 +10,7 @@ import { scratch } from "../package/packed.ts";
 import { documentQueries, readDashboards, readRules } from "../structure/monitoring.ts";
 import { type Observed, startShop } from "./observed-shop.ts";
 import { type RealPrometheus, startPrometheus } from "./real-prometheus.ts";
+import { startRefusingSdk } from "./refusing-sdk.ts";
 import { startTroubledAgent } from "./troubled-agent.ts";
 
 /** Grafana fills these in; everything is scraped once a second. */
@@ -24,9 +25,6 @@ const filled: Readonly<Record<string, string>> = {
 function fill(expression: string): string {
   return expression.replace(/\$\{?(\w+)\}?/g, (all, name: string) => filled[name] ?? all);
 }
-
-/** What no provider of `bootstrap` can lose, and stays empty where nobody registers an SDK of their own late. */
-const onlyOfLateProviders = /streamhouse_telemetry_samples_lost_total|loss="samples"/;
 
 /** The one query of the documents that must answer nothing: the telemetry audits itself. */
 const neverTrue = "streamhouse_audit_discrepancy != 0";
@@ -63,6 +61,7 @@ describe("dashboards, rules and documents on a real Prometheus", () => {
   const { alerts, recordings } = readRules();
   let shop: Observed;
   let troubled: Observed;
+  let refusing: Observed;
   let prometheus: RealPrometheus;
   let startedAt = 0;
 
@@ -73,7 +72,7 @@ describe("dashboards, rules and documents on a real Prometheus", () => {
   };
   /** Those that have none, when there was time enough for all. */
   const emptyOnes = async (expressions: readonly string[]): Promise<readonly string[]> => {
-    let empty = [...new Set(expressions)].filter((it) => !onlyOfLateProviders.test(it));
+    let empty = [...new Set(expressions)];
     const look = async () => {
       const found = await Promise.all(empty.map(hasData));
       empty = empty.filter((_, i) => found[i] !== true);
@@ -88,11 +87,14 @@ describe("dashboards, rules and documents on a real Prometheus", () => {
     shop = await startShop(join(folder.path, "data"));
     // A port that is closed again: nothing listens there.
     troubled = await startTroubledAgent("http://127.0.0.1:1");
-    prometheus = await startPrometheus(folder.path, [...shop.targets, ...troubled.targets]);
+    refusing = await startRefusingSdk();
+    const all = [shop, troubled, refusing].flatMap(({ targets }) => targets);
+    prometheus = await startPrometheus(folder.path, all);
   });
 
   after(async () => {
     await prometheus?.end();
+    await refusing?.close();
     await troubled?.close();
     await shop?.close();
     folder.remove();
