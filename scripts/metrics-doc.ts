@@ -117,7 +117,9 @@ the OpenMetrics format of \`/metrics\` (a Prometheus asks for it by \`Accept\`, 
   \`streamhouse_telemetry_series_overflow_total\` says which family is full.
 - Topics and methods that do not exist, and error texts, never become label values: they are \`_OTHER\`, or an error code.
 - The OpenTelemetry SDK has a limit of its own, 2,000 series an instrument, and folds gauges too. It applies where the public metrics API
-  is used (another SDK than the bootstrap's, or \`instruments: "meter"\`): raise \`cardinalityLimits\` of the reader above what you expect.
+  is used (another SDK than the bootstrap's, or \`instruments: "meter"\`). The SDK adds what it folds of a counter that is observed to the
+  total again with every collection, so the bridge shows it at most 1,998 series of each and folds the rest itself. Leave the reader's
+  \`cardinalityLimits\` at 2,000 or above, and above the partitions that a process may ever have had: the SDK forgets no gauge.
 
 ## Two routes
 
