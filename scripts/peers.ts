@@ -1,7 +1,7 @@
 /**
  * Builds the real backends of test/peers, an OpenTelemetry Collector and a Jaeger, from their Go modules (test/peers/go) with the
  * ordinary Go client, and keeps the programs in the user's cache folder, outside the repository. `node scripts/peers.ts` builds
- * what is missing (`.ci/run` starts it early, in the background); the tests call `peerProgram` and wait for a build that runs.
+ * what is missing (`.ci/run` does so before the suite); the tests call `peerProgram` and wait for a build that runs.
  * A machine without Go is told so; one with Go on which the build fails is an error, never a silent skip.
  */
 import { spawn, spawnSync } from "node:child_process";

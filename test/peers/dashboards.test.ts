@@ -1,6 +1,7 @@
 /**
  * Every expression of every dashboard, rule and document against a real Prometheus that holds what a real run says: an agent and a shop
- * that are well, and an agent that is not. An expression without data is a panel that nobody will ever see anything in.
+ * that are well, an agent that is not, and an SDK that refuses samples. An expression without data is a panel that nobody will ever see
+ * anything in.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
