@@ -37,7 +37,8 @@ export function telemetryPhases(settings: BenchSettings, workload: Workload): Ph
   return [
     phase(throughputContenders(settings, workload), pairs, 2),
     phase(knobContenders(settings, workload), pairs),
-    phase(tracedSendContenders(settings, workload), pairs),
+    // Differences of hundreds of ns need fewer.
+    phase(tracedSendContenders(settings, workload), Math.ceil(pairs / 3)),
     phase(recordingContenders(callsPerRecording), recordings),
     phase(scrapeContenders(), scrapes, 2),
     phase([...seriesHeapContenders(), ...componentMemoryContenders()], 3, 0),
