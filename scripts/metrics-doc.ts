@@ -95,7 +95,7 @@ stock \`@opentelemetry/exporter-prometheus\` too: that one adds no units, so an 
 | \`false\` | nothing is counted, no span is made |
 | \`families: ["streamhouse"]\` | only our own names; \`["semconv"]\` only those of the conventions. Default both. A family that is left out has no series and no instruments. \`bootstrap({ families })\` says it for all components of a process |
 | \`partitionLabels: true\` | \`partition\` on counters too |
-| \`sendDuration: "per-batch"\` | \`streamhouse_send_duration_seconds\` gets one sample a batch, the longest wait in it, instead of one for each \`send()\`. It costs a fraction, and **its count is then of batches**: quantiles are too high, and it is not comparable with a process that has the default, \`"per-send"\` |
+| \`sendDuration: "per-batch"\` | \`streamhouse_send_duration_seconds\` gets one sample a batch, the longest wait in it, instead of one for each \`send()\`. It costs a fraction, and **its count is then of batches**: quantiles are too high, and it is not comparable with a process that has the default, \`"per-send"\`. The same holds for \`streamhouse_end_to_end_latency_seconds\` and \`streamhouse_record_age_seconds\` of a consumer: one sample for what is handed over together |
 | \`recordSpans: false\` | no spans for single records; metrics are the same |
 `;
 

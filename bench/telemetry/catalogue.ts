@@ -16,6 +16,7 @@ import { tracedSendContenders } from "./traced-send.ts";
 import {
   allTraces,
   bridge,
+  bridgePerBatch,
   control,
   knobs,
   none,
@@ -24,7 +25,15 @@ import {
   type VariantKind,
 } from "./variants.ts";
 
-const ways: readonly VariantKind[] = [control, none, on, bridge, onePercent, allTraces];
+const ways: readonly VariantKind[] = [
+  control,
+  none,
+  on,
+  bridge,
+  bridgePerBatch,
+  onePercent,
+  allTraces,
+];
 
 export function telemetryPhases(settings: BenchSettings, workload: Workload): Phase[] {
   const { pairs, recordings, scrapes, callsPerRecording } = settings.telemetry;

@@ -56,11 +56,13 @@ export const on: VariantKind = {
 export const bridge: VariantKind = {
   name: "bridge",
   note: "metrics over the public API to a stock MeterProvider with the stock PrometheusExporter",
-  open() {
-    const reader = new PrometheusExporter({ preventServerStart: true });
-    const meterProvider = new MeterProvider({ readers: [reader] });
-    return { ...plain({ meterProvider }), close: () => meterProvider.shutdown() };
-  },
+  open: () => stock({}),
+};
+
+export const bridgePerBatch: VariantKind = {
+  name: "bridge-per-batch",
+  note: 'as `bridge`, with `sendDuration: "per-batch"`',
+  open: () => stock({ sendDuration: "per-batch" }),
 };
 
 export const onePercent: VariantKind = {
@@ -89,6 +91,12 @@ function knob(name: string, note: string, options: TelemetryOptions): VariantKin
 
 function plain(telemetry: TelemetryOptions | false): Variant {
   return { telemetry, settle: async () => {}, close: async () => {} };
+}
+
+function stock(options: TelemetryOptions): Variant {
+  const reader = new PrometheusExporter({ preventServerStart: true });
+  const meterProvider = new MeterProvider({ readers: [reader] });
+  return { ...plain({ meterProvider, ...options }), close: () => meterProvider.shutdown() };
 }
 
 /** By our bootstrap; with spans if a part of the traces is wanted. */

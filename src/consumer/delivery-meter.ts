@@ -7,6 +7,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { ConsumerRecord } from "../core/record.ts";
 import { creationOf } from "../telemetry/creation-context.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { DeliveryCells } from "./instruments.ts";
 
 /** Records between two readings of the clock: so many may be a little off when a handler suddenly stalls. */
@@ -25,15 +26,18 @@ export type DeliveryPace = "together" | "spread" | "stalled";
 export class DeliveryMeter {
   readonly #clock: Clock;
   readonly #enabled: boolean;
+  /** One sample for what is handed over together, instead of one for each record. */
+  readonly #perBatch: boolean;
   /** Records to hand out before the clock is looked at. */
   left: number;
   #chunk = 1;
   /** Wall clock, ms. */
   #lookedAt = 0;
 
-  constructor(clock: Clock, options: { readonly enabled: boolean }) {
+  constructor(clock: Clock, options: Pick<Telemetry, "enabled" | "sendDuration">) {
     this.#clock = clock;
     this.#enabled = options.enabled;
+    this.#perBatch = options.sendDuration === "per-batch";
     this.left = options.enabled ? 1 : NEVER;
   }
 
@@ -56,7 +60,8 @@ export class DeliveryMeter {
     const { from, to } = range;
     const now = this.#clock.now();
     const elapsed = now - this.#lookedAt;
-    if (pace === "together") record(cells, records, from, to, now);
+    if (this.#perBatch) recordOne(cells, records, from, to, now);
+    else if (pace === "together") record(cells, records, from, to, now);
     else if (pace === "stalled") {
       record(cells, records, from, to, Math.min(now, this.#lookedAt + CHUNK_MS));
     } else if (elapsed <= 2 * CHUNK_MS || to - from === 1) record(cells, records, from, to, now);
@@ -77,6 +82,22 @@ export class DeliveryMeter {
     this.#chunk = Math.max(1, Math.min(wanted, 2 * this.#chunk, CHUNK_MAX));
     this.left = this.#chunk;
   }
+}
+
+/** One sample for all of them: of the last record's latency (they were appended together), and of the first one's age. */
+function recordOne(
+  cells: DeliveryCells,
+  records: readonly ConsumerRecord[],
+  from: number,
+  to: number,
+  at: number,
+): void {
+  const [first, last] = [records[from], records[to - 1]];
+  if (first === undefined || last === undefined) return;
+  const latency = Math.max(0, at - last.appendTimestamp) / 1_000;
+  cells.endToEndLatency.recordIn(latency, last.headers.length > 0 ? creationOf(last) : undefined);
+  if (at < first.timestamp) cells.recordAgeNegative.add(1);
+  cells.recordAge.record(Math.max(0, at - first.timestamp) / 1_000);
 }
 
 /** Samples of records that were handed over at `at`, ms since 1970. */

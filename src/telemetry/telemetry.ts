@@ -34,7 +34,8 @@ export interface TelemetryOptions {
   readonly families?: readonly InstrumentFamily[] | undefined;
   /**
    * What is a sample of `streamhouse.send.duration.seconds`: every `send()` (default), or with `per-batch` the longest wait of each
-   * batch, which costs a fraction of it but makes the histogram count batches.
+   * batch, which costs a fraction of it but makes the histogram count batches. The same for a consumer's
+   * `streamhouse.end_to_end_latency.seconds` and `streamhouse.record.age.seconds`: one sample for what is handed over together.
    */
   readonly sendDuration?: SendDurationSampling | undefined;
   /**

@@ -22,7 +22,10 @@ function records(
   );
 }
 
-function setUp(enabled = true): {
+function setUp(
+  enabled = true,
+  sendDuration: "per-send" | "per-batch" = "per-send",
+): {
   clock: ManualClock;
   meter: DeliveryMeter;
   cells: DeliveryCells;
@@ -30,7 +33,7 @@ function setUp(enabled = true): {
   handOut(batch: readonly ConsumerRecord[], each?: (i: number) => void): void;
 } {
   const clock = new ManualClock();
-  const meter = new DeliveryMeter(clock, { enabled });
+  const meter = new DeliveryMeter(clock, { enabled, sendDuration });
   const metrics = createMetricRegistry();
   const cells = new ConsumerInstruments({ metrics, partitionLabels: false }, "g").partition("t", 0);
   const handOut = (batch: readonly ConsumerRecord[], each: (i: number) => void = () => {}) => {
@@ -62,6 +65,23 @@ describe("the time of delivery", () => {
     meter.delivered(cells, records(7), { from: 2, to: 5 }, "stalled");
     assert.equal(cells.endToEndLatency.count, 1_504);
     assert.equal(cells.recordAge.count, 1_504);
+  });
+
+  it("has one sample for what is handed over together, where that was asked for", () => {
+    const { cells, clock, meter } = setUp(true, "per-batch");
+    clock.advance(3_000);
+    meter.begin();
+    const batch = records(500, (i) => START - 1_000 + i);
+    meter.delivered(cells, batch, { from: 0, to: 500 }, "together");
+    meter.delivered(
+      cells,
+      records(1, () => START + 9_000),
+      { from: 0, to: 1 },
+      "together",
+    );
+    assert.deepEqual([cells.endToEndLatency.count, cells.endToEndLatency.sum], [2, 6]);
+    assert.deepEqual([cells.recordAge.count, cells.recordAge.sum], [2, 4]);
+    assert.equal(cells.recordAgeNegative.value, 1);
   });
 
   it("is read seldom while records are taken fast", () => {
