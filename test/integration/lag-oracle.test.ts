@@ -207,8 +207,11 @@ for (const kind of worlds) {
       await play.settle();
       assert.deepEqual(await shown("group_members", "moved"), [2]);
       await play.close("moved");
-      await play.look();
-      assert.deepEqual(await shown("consumer_lag_records", "moved"), []);
+      if (world.toleranceMs === 0) {
+        // Only a clock of ours holds the next member back until this was looked at.
+        await play.look();
+        assert.deepEqual(await shown("consumer_lag_records", "moved"), []);
+      }
       await play.takeOver("moved");
       await play.look();
       await play.produce("moved", 1, 2);
