@@ -2,6 +2,8 @@
  * Short turns of work with one variant: records in, or records out. What a turn causes is over when
  * it ends (acknowledged, exported), so that nobody pays for the turn of another.
  */
+
+import type { Consumer } from "../../src/consumer/consumer.ts";
 import type { ProducerRecord } from "../../src/core/record.ts";
 import type { House } from "../../src/house/house.ts";
 import type { Producer } from "../../src/producer/producer.ts";
@@ -18,7 +20,7 @@ const READ = "read";
 const PARTITIONS = 4;
 /** Records of one `sendBatch`. */
 const CHUNK = 1_000;
-/** Turns' worth of records in the topic that is read: joining the group must not be most of a turn. */
+/** Turns' worth of records in the topic that is read. */
 const READ_TURNS = 3;
 
 export type Chunks = readonly (readonly ProducerRecord[])[];
@@ -84,7 +86,8 @@ export class Slices {
   readonly #options: SliceOptions;
   readonly #rig: Rig;
   readonly #producer: Producer;
-  #groups = 0;
+  #consumer: Consumer | undefined;
+  #hasRead = false;
 
   private constructor(variant: Variant, options: SliceOptions, rig: Rig) {
     this.#variant = variant;
@@ -113,12 +116,14 @@ export class Slices {
     });
   }
 
-  consume(): Promise<Effort> {
-    const group = `group-${this.#groups++}`;
-    return effortOf(async () => {
-      const consumer = this.#rig.house.consumer({ group, topics: [READ] });
+  /** The topic from its start to its end, by a consumer that has done so before. */
+  async consume(): Promise<Effort> {
+    this.#consumer ??= this.#rig.house.consumer({ group: "reading", topics: [READ] });
+    const consumer = this.#consumer;
+    if (this.#hasRead) await consumer.seekToBeginning();
+    this.#hasRead = true;
+    return await effortOf(async () => {
       await readBatches(consumer, this.recordsRead);
-      await consumer.close();
       await this.#variant.settle();
     });
   }
