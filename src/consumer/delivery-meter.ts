@@ -23,6 +23,13 @@ const CHUNK_MS = 1;
  */
 export type DeliveryPace = "together" | "spread" | "stalled";
 
+/** The records of a batch. */
+export interface DecodedBatch {
+  readonly records: readonly ConsumerRecord[];
+  /** Where those begin that have one timestamp: ascending, the first is 0. */
+  readonly runs: readonly number[];
+}
+
 export class DeliveryMeter {
   readonly #clock: Clock;
   readonly #enabled: boolean;
@@ -46,10 +53,10 @@ export class DeliveryMeter {
     if (this.#enabled) this.#lookedAt = this.#clock.now();
   }
 
-  /** Samples for `records[from]` to `records[to - 1]`, all of one batch. */
+  /** Samples for `records[from]` to `records[to - 1]` of a batch. */
   delivered(
     cells: DeliveryCells,
-    records: readonly ConsumerRecord[],
+    batch: DecodedBatch,
     range: { readonly from: number; readonly to: number },
     pace: DeliveryPace,
   ): void {
@@ -60,15 +67,15 @@ export class DeliveryMeter {
     const { from, to } = range;
     const now = this.#clock.now();
     const elapsed = now - this.#lookedAt;
-    if (this.#perBatch) recordOne(cells, records, from, to, now);
-    else if (pace === "together") record(cells, records, from, to, now);
+    if (this.#perBatch) recordOne(cells, batch, from, to, now);
+    else if (pace === "together") record(cells, batch, from, to, now);
     else if (pace === "stalled") {
-      record(cells, records, from, to, Math.min(now, this.#lookedAt + CHUNK_MS));
-    } else if (elapsed <= 2 * CHUNK_MS || to - from === 1) record(cells, records, from, to, now);
+      record(cells, batch, from, to, Math.min(now, this.#lookedAt + CHUNK_MS));
+    } else if (elapsed <= 2 * CHUNK_MS || to - from === 1) record(cells, batch, from, to, now);
     else {
       const each = elapsed / (to - from);
       for (let i = from; i < to; i++) {
-        record(cells, records, i, i + 1, this.#lookedAt + each * (i + 1 - from));
+        record(cells, batch, i, i + 1, this.#lookedAt + each * (i + 1 - from));
       }
     }
     if (pace === "spread") this.#adapt(to - from, elapsed);
@@ -87,7 +94,7 @@ export class DeliveryMeter {
 /** One sample for all of them: of the last record's latency (they were appended together), and of the first one's age. */
 function recordOne(
   cells: DeliveryCells,
-  records: readonly ConsumerRecord[],
+  { records }: DecodedBatch,
   from: number,
   to: number,
   at: number,
@@ -103,7 +110,7 @@ function recordOne(
 /** Samples of records that were handed over at `at`, ms since 1970. */
 function record(
   cells: DeliveryCells,
-  records: readonly ConsumerRecord[],
+  { records, runs }: DecodedBatch,
   from: number,
   to: number,
   at: number,
@@ -116,14 +123,24 @@ function record(
   endToEndLatency.recordMany(latency, to - 1 - from);
   // One record of many stands for them as an exemplar: the trace that created it.
   endToEndLatency.recordIn(latency, last.headers.length > 0 ? creationOf(last) : undefined);
-  for (let i = from; i < to; ) {
-    const timestamp = (records[i] as ConsumerRecord).timestamp;
-    let next = i + 1;
-    // Many records in a row are of the same millisecond.
-    while (next < to && (records[next] as ConsumerRecord).timestamp === timestamp) next++;
-    const age = at - timestamp;
+  let i = from;
+  for (let run = runOf(runs, from); i < to; run++) {
+    const next = Math.min(to, runs[run + 1] ?? to);
+    const age = at - (records[i] as ConsumerRecord).timestamp;
     if (age < 0) recordAgeNegative.add(next - i);
     recordAge.recordMany(Math.max(0, age) / 1_000, next - i);
     i = next;
   }
+}
+
+/** The run that record `i` is in. */
+function runOf(runs: readonly number[], i: number): number {
+  let low = 0;
+  let high = runs.length - 1;
+  while (low < high) {
+    const mid = (low + high + 1) >>> 1;
+    if ((runs[mid] as number) <= i) low = mid;
+    else high = mid - 1;
+  }
+  return low;
 }

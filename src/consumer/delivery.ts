@@ -4,7 +4,7 @@
  */
 import type { ConsumerRecord } from "../core/record.ts";
 import type { Cursor } from "./cursor.ts";
-import type { DeliveryMeter, DeliveryPace } from "./delivery-meter.ts";
+import type { DecodedBatch, DeliveryMeter, DeliveryPace } from "./delivery-meter.ts";
 import type { Fetched } from "./fetched.ts";
 
 export class Delivery {
@@ -15,14 +15,17 @@ export class Delivery {
   readonly #generation: number;
   readonly #bytes: number;
   readonly #meter: DeliveryMeter;
+  readonly #decoded: DecodedBatch;
   /** Records given out. */
   #given = 0;
   /** Records counted in the metrics: each once, however often it is given out. */
   #counted = 0;
 
-  constructor(fetched: Fetched, records: readonly ConsumerRecord[], meter: DeliveryMeter) {
+  constructor(fetched: Fetched, decoded: DecodedBatch, meter: DeliveryMeter) {
+    const { records } = decoded;
     this.cursor = fetched.cursor;
     this.records = records;
+    this.#decoded = decoded;
     this.#meter = meter;
     this.nextOffset = fetched.nextOffset;
     this.#generation = fetched.cursor.generation;
@@ -100,7 +103,7 @@ export class Delivery {
     cells.consumedMessages.add(fresh);
     cells.bytesConsumed.add(this.#share(to) - this.#share(from));
     this.#counted = to;
-    this.#meter.delivered(cells, this.records, { from, to }, pace);
+    this.#meter.delivered(cells, this.#decoded, { from, to }, pace);
   }
 
   /** Bytes of the first `records`: shares that add up to the batch. */

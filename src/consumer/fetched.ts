@@ -118,23 +118,42 @@ function counts(entry: Fetched | Stop): boolean {
 }
 
 /**
- * The records of a fetched batch that were not given out yet.
+ * The records of a fetched batch that were not given out yet. `runs` is told where records begin that have one timestamp: it is known
+ * here for nothing, and looking at every record again to measure its age would cost a fortieth of reading it.
  * @throws StreamHouseError `CORRUPT_BATCH` naming topic, partition and offsets
  */
 export function decodeFetched(
   fetched: Fetched,
   checkCrc: boolean,
+  runs: number[] = [],
 ): ConsumerRecord[] | Promise<ConsumerRecord[]> {
   const { cursor, header, appendTimeMs, fromOffset } = fetched;
   const { topic, partition } = cursor;
+  let made = 0;
+  let latest = Number.NaN;
   const make = (
     offset: number,
     timestamp: number,
     key: Uint8Array | null,
     value: Uint8Array | null,
     headers: readonly RecordHeader[],
-  ): ConsumerRecord =>
-    new ConsumerRecord(topic, partition, offset, timestamp, appendTimeMs, key, value, headers);
+  ): ConsumerRecord => {
+    if (timestamp !== latest) {
+      latest = timestamp;
+      runs.push(made);
+    }
+    made++;
+    return new ConsumerRecord(
+      topic,
+      partition,
+      offset,
+      timestamp,
+      appendTimeMs,
+      key,
+      value,
+      headers,
+    );
+  };
   try {
     const records = decodeBatch(fetched.bytes, make, { header, checkCrc, fromOffset });
     if (Array.isArray(records)) return records;

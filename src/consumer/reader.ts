@@ -233,11 +233,12 @@ export class Reader {
   async #decode(fetched: Fetched): Promise<Delivery | undefined> {
     const { cursor, fromOffset, generation } = fetched;
     try {
-      const decoded = decodeFetched(fetched, this.#checkCrc);
+      const runs: number[] = [];
+      const decoded = decodeFetched(fetched, this.#checkCrc, runs);
       const records = Array.isArray(decoded) ? decoded : await decoded;
       // It may have been seeked or revoked while it was decompressed.
       if (generation !== cursor.fetchGeneration || records.length === 0) return undefined;
-      return new Delivery(fetched, records, this.#parts.meter);
+      return new Delivery(fetched, { records, runs }, this.#parts.meter);
     } catch (thrown) {
       if (generation !== cursor.fetchGeneration) return undefined;
       const error = asStreamHouseError(thrown, `reading ${cursor.name}`);

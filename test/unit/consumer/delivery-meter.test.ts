@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { propagation } from "@opentelemetry/api";
 import { W3CTraceContextPropagator } from "@opentelemetry/core";
-import { DeliveryMeter } from "../../../src/consumer/delivery-meter.ts";
+import fc from "fast-check";
+import { type DecodedBatch, DeliveryMeter } from "../../../src/consumer/delivery-meter.ts";
 import { ConsumerInstruments, type DeliveryCells } from "../../../src/consumer/instruments.ts";
 import { ConsumerRecord, type RecordHeader } from "../../../src/core/record.ts";
 import { createMetricRegistry } from "../../../src/telemetry/registry.ts";
@@ -22,6 +23,15 @@ function records(
   );
 }
 
+/** With the places where a timestamp differs from the one before. */
+function decoded(batch: readonly ConsumerRecord[]): DecodedBatch {
+  const runs: number[] = [];
+  batch.forEach((record, i) => {
+    if (record.timestamp !== batch[i - 1]?.timestamp) runs.push(i);
+  });
+  return { records: batch, runs };
+}
+
 function setUp(
   enabled = true,
   sendDuration: "per-send" | "per-batch" = "per-send",
@@ -38,10 +48,11 @@ function setUp(
   const cells = new ConsumerInstruments({ metrics, partitionLabels: false }, "g").partition("t", 0);
   const handOut = (batch: readonly ConsumerRecord[], each: (i: number) => void = () => {}) => {
     let counted = 0;
+    const whole = decoded(batch);
     meter.begin();
     for (let i = 0; i < batch.length; i++) {
       if (--meter.left <= 0 || i + 1 === batch.length) {
-        meter.delivered(cells, batch, { from: counted, to: i + 1 }, "spread");
+        meter.delivered(cells, whole, { from: counted, to: i + 1 }, "spread");
         counted = i + 1;
       }
       each(i);
@@ -61,8 +72,8 @@ describe("the time of delivery", () => {
     handOut(records(1_000));
     handOut(records(1));
     meter.begin();
-    meter.delivered(cells, records(500), { from: 0, to: 500 }, "together");
-    meter.delivered(cells, records(7), { from: 2, to: 5 }, "stalled");
+    meter.delivered(cells, decoded(records(500)), { from: 0, to: 500 }, "together");
+    meter.delivered(cells, decoded(records(7)), { from: 2, to: 5 }, "stalled");
     assert.equal(cells.endToEndLatency.count, 1_504);
     assert.equal(cells.recordAge.count, 1_504);
   });
@@ -72,16 +83,33 @@ describe("the time of delivery", () => {
     clock.advance(3_000);
     meter.begin();
     const batch = records(500, (i) => START - 1_000 + i);
-    meter.delivered(cells, batch, { from: 0, to: 500 }, "together");
-    meter.delivered(
-      cells,
-      records(1, () => START + 9_000),
-      { from: 0, to: 1 },
-      "together",
-    );
+    meter.delivered(cells, decoded(batch), { from: 0, to: 500 }, "together");
+    const early = decoded(records(1, () => START + 9_000));
+    meter.delivered(cells, early, { from: 0, to: 1 }, "together");
     assert.deepEqual([cells.endToEndLatency.count, cells.endToEndLatency.sum], [2, 6]);
     assert.deepEqual([cells.recordAge.count, cells.recordAge.sum], [2, 4]);
     assert.equal(cells.recordAgeNegative.value, 1);
+  });
+
+  it("has the age of every record, wherever a part of a batch begins and ends", () => {
+    const timestamps = fc.array(fc.integer({ min: -3, max: 3 }), { minLength: 1, maxLength: 40 });
+    fc.assert(
+      fc.property(timestamps, fc.nat(), fc.nat(), (at, a, b) => {
+        const { cells, meter } = setUp();
+        const batch = records(at.length, (i) => START + (at[i] ?? 0) * 1_000);
+        const [from = 0, last = 0] = [a % at.length, b % at.length].sort((x, y) => x - y);
+        meter.begin();
+        meter.delivered(cells, decoded(batch), { from, to: last + 1 }, "together");
+        const part = at.slice(from, last + 1);
+        const ages = part.map((offset) => Math.max(0, -offset));
+        assert.equal(cells.recordAge.count, part.length);
+        assert.equal(
+          cells.recordAge.sum,
+          ages.reduce((sum, age) => sum + age, 0),
+        );
+        assert.equal(cells.recordAgeNegative.value, part.filter((offset) => offset > 0).length);
+      }),
+    );
   });
 
   it("is read seldom while records are taken fast", () => {
@@ -137,7 +165,7 @@ describe("the time of delivery", () => {
     const batch = records(300);
     meter.begin();
     clock.advance(60_000);
-    meter.delivered(cells, batch, { from: 0, to: 200 }, "stalled");
+    meter.delivered(cells, decoded(batch), { from: 0, to: 200 }, "stalled");
     assert.ok(cells.endToEndLatency.sum / 200 <= 0.001, "they were handed out a minute ago");
   });
 
@@ -149,7 +177,7 @@ describe("the time of delivery", () => {
         new ConsumerRecord("t", 0, i, clock.now() + 5_000, clock.now() + 9_000, null, null, []),
     );
     meter.begin();
-    meter.delivered(cells, early, { from: 0, to: 3 }, "together");
+    meter.delivered(cells, decoded(early), { from: 0, to: 3 }, "together");
     assert.deepEqual([cells.endToEndLatency.count, cells.endToEndLatency.sum], [3, 0]);
     assert.deepEqual([cells.recordAge.count, cells.recordAge.sum], [3, 0]);
     assert.equal(cells.recordAgeNegative.value, 3);
@@ -161,7 +189,7 @@ describe("the time of delivery", () => {
     meter.begin();
     const ages = [0, 0, 500, 2_000];
     const batch = records(4, (i) => START - (ages[i] ?? 0));
-    meter.delivered(cells, batch, { from: 0, to: 4 }, "together");
+    meter.delivered(cells, decoded(batch), { from: 0, to: 4 }, "together");
     assert.equal(cells.recordAge.sum, 1 + 1 + 1.5 + 3);
   });
 
@@ -170,7 +198,7 @@ describe("the time of delivery", () => {
     const traceparent = new TextEncoder().encode(`00-${"a".repeat(32)}-${"b".repeat(16)}-01`);
     const batch = records(3, undefined, [["traceparent", traceparent]]);
     meter.begin();
-    meter.delivered(cells, batch, { from: 0, to: 3 }, "together");
+    meter.delivered(cells, decoded(batch), { from: 0, to: 3 }, "together");
     const [exemplar] = (cells.endToEndLatency.exemplars ?? []).filter((it) => it !== undefined);
     assert.deepEqual([exemplar?.traceId, exemplar?.spanId], ["a".repeat(32), "b".repeat(16)]);
   });
