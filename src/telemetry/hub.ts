@@ -16,7 +16,7 @@ import {
   type Series,
 } from "./cells.ts";
 import { foldPartitions } from "./fold.ts";
-import { bothFamilies, type InstrumentFamily } from "./instrument.ts";
+import { bothFamilies, type InstrumentFamily, isTotal } from "./instrument.ts";
 import type { MetricsSource } from "./metrics-source.ts";
 import { createMetricRegistry, newCell, seriesKey, seriesPerFamilyMax } from "./registry.ts";
 import { METRIC_OVERFLOW } from "./semconv.ts";
@@ -110,7 +110,7 @@ export class MetricHub implements MetricAttachment {
     };
     for (const family of this.#retired.values()) add(family);
     for (const registry of this.#closed) {
-      for (const family of registry.collect()) if (outlives(family)) add(family);
+      for (const family of registry.collect()) if (isTotal(family.descriptor)) add(family);
     }
     for (const registry of [...this.#registries, this.#own]) {
       for (const family of registry.collect()) add(family);
@@ -165,7 +165,8 @@ export class MetricHub implements MetricAttachment {
 
   #retire(registry: MetricRegistry): void {
     for (const { descriptor, series } of registry.collect()) {
-      if (!outlives({ descriptor })) continue;
+      // What a component counted stays when it is closed; what it had goes with it.
+      if (!isTotal(descriptor)) continue;
       let into = this.#retired.get(descriptor.name);
       if (into === undefined) {
         into = { descriptor, series: new Map() };
@@ -197,15 +198,10 @@ function foldsIntoOverflow({ kind, name }: InstrumentDescriptor): boolean {
   return kind !== "gauge" && name !== catalogue.seriesOverflow.name;
 }
 
-/** What a component counted stays when it is closed; what it had goes with it. */
-function outlives({ descriptor }: Pick<Family, "descriptor">): boolean {
-  return descriptor.kind === "counter" || descriptor.kind === "histogram";
-}
-
 /** States first; last the number of all series, which is known then. */
 function turnOf(family: Family): number {
   if (family.descriptor.name === catalogue.telemetrySeries.name) return 2;
-  return outlives(family) ? 1 : 0;
+  return isTotal(family.descriptor) ? 1 : 0;
 }
 
 function addSeries(

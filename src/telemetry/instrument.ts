@@ -82,3 +82,8 @@ export function perPartition(
     zeroWhenReleased,
   });
 }
+
+/** What only rises: it outlives the component that counted it, and can be told in differences. All else is a state. */
+export function isTotal({ kind }: InstrumentDescriptor): boolean {
+  return kind === "counter" || kind === "histogram";
+}

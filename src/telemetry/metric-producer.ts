@@ -21,7 +21,7 @@ import { Pace } from "../prometheus/pace.ts";
 import { type Exemplar, type Family, isHistogram, type Series } from "./cells.ts";
 import { DeltaMemory } from "./delta-memory.ts";
 import type { MetricHub } from "./hub.ts";
-import type { InstrumentKind } from "./instrument.ts";
+import { type InstrumentKind, isTotal } from "./instrument.ts";
 import { SCHEMA_URL, SCOPE_NAME } from "./semconv.ts";
 
 /** A point of a histogram with its exemplars, for which the JavaScript SDK has no place yet. */
@@ -82,7 +82,7 @@ class CellProducer implements MetricProducer {
     const metrics: MetricData[] = [];
     for (const family of this.#hub.collect()) {
       // What is a state is read in one turn, so that nothing of it contradicts another (lag in records and in seconds).
-      if (isTotal(family)) await pace.rest();
+      if (isTotal(family.descriptor)) await pace.rest();
       metrics.push(this.#metricData(family, nowMs));
     }
     this.#memory.endCollection(nowMs);
@@ -98,7 +98,7 @@ class CellProducer implements MetricProducer {
     const { name, unit, description, kind } = family.descriptor;
     const descriptor = { name, unit, description, valueType: ValueType.DOUBLE };
     // What a closed component had is gone at once, and no difference says so: a state is never told in differences.
-    const aggregationTemporality = isTotal(family)
+    const aggregationTemporality = isTotal(family.descriptor)
       ? this.#temporality(instrumentTypes[kind])
       : AggregationTemporality.CUMULATIVE;
     const common = { descriptor, aggregationTemporality };
@@ -119,10 +119,6 @@ class CellProducer implements MetricProducer {
           dataPoints,
         };
   }
-}
-
-function isTotal({ descriptor }: Family): boolean {
-  return descriptor.kind === "counter" || descriptor.kind === "histogram";
 }
 
 function points<T>(
