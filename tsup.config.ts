@@ -8,6 +8,8 @@ const config: Options = {
     http: "src/http.ts",
     telemetry: "src/telemetry.ts",
     prometheus: "src/prometheus.ts",
+    s3: "src/s3.ts",
+    postgres: "src/postgres.ts",
     testing: "src/testing.ts",
     cli: "src/cli.ts",
   },

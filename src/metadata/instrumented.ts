@@ -13,7 +13,7 @@ export interface InstrumentComponents {
   readonly clock: Clock;
 }
 
-type Operation = Exclude<keyof MetadataStore, "kind" | "close">;
+type Operation = Exclude<keyof MetadataStore, "kind" | "close" | "watch">;
 
 /** By name, so that the compiler misses one that is added to the port. The names are the label's values. */
 const operations: Readonly<Record<Operation, true>> = {
@@ -34,6 +34,13 @@ const operations: Readonly<Record<Operation, true>> = {
   partitionBounds: true,
   advanceLogStart: true,
   dropDeadFlushes: true,
+  commitMerge: true,
+  listMerges: true,
+  dropDeadMerges: true,
+  listDoomed: true,
+  forgetDoomed: true,
+  sweepKeys: true,
+  forgetSwept: true,
   allocateProducerId: true,
   bumpProducerEpoch: true,
   heartbeat: true,
@@ -57,7 +64,11 @@ export function instrumentMetadata(
     const call = metadata[name] as unknown as Call;
     measured[name] = measure(name, (...args) => call.apply(metadata, args), components);
   }
-  const rest = { kind: metadata.kind, close: () => metadata.close() };
+  const rest = {
+    kind: metadata.kind,
+    watch: (wake: Parameters<MetadataStore["watch"]>[0]) => metadata.watch(wake),
+    close: () => metadata.close(),
+  };
   // Each call keeps the types that its caller sees; only in between they are unknown.
   return { ...(measured as unknown as MetadataStore), ...rest };
 }

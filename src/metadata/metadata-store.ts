@@ -1,6 +1,6 @@
 /**
  * The port to metadata: who owns which partition, which object holds which offset, how far a group has read.
- * Implementations: SQLite (one process), later PostgreSQL (many agents). Every implementation runs the contract
+ * Implementations: SQLite (one process), PostgreSQL (many agents). Every implementation runs the contract
  * suite in src/testing/contracts/metadata-store.ts. All expiry is by the store's own clock, read after locks are held.
  *
  * Errors: `METADATA_UNAVAILABLE` with outcome `none` (certainly not applied) or `unknown`; what else is
@@ -8,6 +8,7 @@
  */
 import type { Topic, TopicPartition } from "../core/topic.ts";
 import type { ChunkIndexEntry, ChunkLocation } from "../format/chunk.ts";
+import type { MergeStore } from "./merge-store.ts";
 
 /** One start of one agent. */
 export interface AgentRun {
@@ -15,9 +16,29 @@ export interface AgentRun {
   readonly agentId: string;
   /** `host:port` of its gRPC server, or empty. */
   readonly address: string;
+  /** By the store's clock, as everything that is stored. */
   readonly startedAtMs: number;
   readonly expiresAtMs: number;
+  /** It had not expired when it was read, by the store's clock: agents' own clocks may be apart. */
+  readonly isLive: boolean;
+  /** As told by its last renewal; undefined before the first. */
+  readonly load: AgentLoad | undefined;
 }
+
+/** What an agent does, over the seconds before its last renewal. For people who look at the cluster; nothing is decided by it. */
+export interface AgentLoad {
+  readonly recordsInPerSecond: number;
+  readonly bytesInPerSecond: number;
+  readonly bytesOutPerSecond: number;
+  /** Flushes committed per second. */
+  readonly flushesPerSecond: number;
+}
+
+/**
+ * Something may have changed, by this process or another: `assignment` topics, runs or leases · `log` flushes, merges, log starts. A
+ * hint can be late, doubled or lost: whoever listens polls too.
+ */
+export type MetadataHint = "assignment" | "log";
 
 export interface Lease extends TopicPartition {
   readonly runId: string;
@@ -47,9 +68,13 @@ export interface FlushCommit {
   readonly producerStates: readonly (TopicPartition & { readonly state: Uint8Array })[];
 }
 
-/** `refused`: nothing was applied; `partitions` says for which ones and why. */
+/**
+ * `refused`: nothing was applied; `partitions` says for which ones and why. `swept`: nothing was applied, since the object was given
+ * up by the sweeper: write the chunk again, under another key.
+ */
 export type FlushOutcome =
   | { readonly status: "committed" }
+  | { readonly status: "swept" }
   | {
       readonly status: "refused";
       readonly partitions: readonly (TopicPartition & {
@@ -58,7 +83,7 @@ export type FlushOutcome =
       })[];
     };
 
-/** A committed flush, as read back. `flushId` rises in commit order. */
+/** A committed flush, as read back. `flushId` rises in commit order: none becomes visible after a greater one. */
 export interface CommittedFlush {
   readonly flushId: number;
   readonly runId: string;
@@ -132,8 +157,11 @@ export interface LagSnapshot {
  * The port to metadata. Every call is one transaction, and what it answered is durable. `metadataStoreContract` of
  * `./testing` is its exact meaning.
  */
-export interface MetadataStore {
+export interface MetadataStore extends MergeStore {
   readonly kind: string;
+
+  /** Calls `wake` after changes; hints that come close together are one. Answers a function that ends it. */
+  watch(wake: (hint: MetadataHint) => void): () => void;
 
   // Topics
   /** @throws `TOPIC_EXISTS` */
@@ -160,7 +188,7 @@ export interface MetadataStore {
     readonly predecessorsDead: boolean;
   }): Promise<AgentRun>;
   /** One write renews all of the run's leases. False: the run is over (expired and taken over, or ended). */
-  renewRun(runId: string, ttlMs: number): Promise<boolean>;
+  renewRun(runId: string, ttlMs: number, load?: AgentLoad): Promise<boolean>;
   /** Releases all its leases and forgets it. */
   endRun(runId: string): Promise<void>;
   listRuns(): Promise<readonly AgentRun[]>;
@@ -196,8 +224,9 @@ export interface MetadataStore {
     bounds: readonly (TopicPartition & { readonly logStartOffset: number })[],
   ): Promise<void>;
   /**
-   * Forgets flushes of which no partition has an offset at or above its log start, and answers them. Looks at no more than `limit`
-   * flushes that may be dead, so fewer answered than `limit` does not mean that there are no more: ask again next time.
+   * Forgets flushes of which no partition has an offset at or above its log start that is not merged, and answers them; an object
+   * that no other flush lies in is doomed in the same transaction (`listDoomed`). Looks at no more than `limit` flushes that may be
+   * dead, so fewer answered than `limit` does not mean that there are no more: ask again next time.
    */
   dropDeadFlushes(limit: number): Promise<readonly CommittedFlush[]>;
 

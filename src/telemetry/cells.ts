@@ -62,6 +62,10 @@ export class HistogramCell {
   exemplars: (Exemplar | undefined)[] | undefined = undefined;
   /** Set by the bridge, which must see every sample; undefined on the producer route. */
   forward: ((v: number) => void) | undefined = undefined;
+  /** The bucket of the last sample and its bounds: what settles together mostly falls into the same one. */
+  #bucket = -1;
+  #above = 0;
+  #upTo = 0;
 
   constructor(bounds: readonly number[]) {
     this.bounds = bounds;
@@ -88,7 +92,19 @@ export class HistogramCell {
 
   /** Answers the bucket, or -1 for what is no number: one such sample would make the sum useless for ever. */
   #count(v: number, times: number): number {
-    if (Number.isNaN(v)) return -1;
+    if (this.#bucket < 0 || !(v > this.#above && v <= this.#upTo)) {
+      if (Number.isNaN(v)) return -1;
+      this.#find(v);
+    }
+    const bucket = this.#bucket;
+    this.counts[bucket] = (this.counts[bucket] as number) + times;
+    this.sum += v * times;
+    this.count += times;
+    if (this.forward !== undefined) for (let i = 0; i < times; i++) this.forward(v);
+    return bucket;
+  }
+
+  #find(v: number): void {
     const bounds = this.bounds;
     let low = 0;
     let high = bounds.length;
@@ -97,11 +113,9 @@ export class HistogramCell {
       if (v <= (bounds[mid] as number)) high = mid;
       else low = mid + 1;
     }
-    this.counts[low] = (this.counts[low] as number) + times;
-    this.sum += v * times;
-    this.count += times;
-    if (this.forward !== undefined) for (let i = 0; i < times; i++) this.forward(v);
-    return low;
+    this.#bucket = low;
+    this.#above = low === 0 ? Number.NEGATIVE_INFINITY : (bounds[low - 1] as number);
+    this.#upTo = low === bounds.length ? Number.POSITIVE_INFINITY : (bounds[low] as number);
   }
 }
 
