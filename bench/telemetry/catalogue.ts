@@ -7,6 +7,7 @@ import type { Contender } from "../contender.ts";
 import type { BenchSettings } from "../settings.ts";
 import type { Workload } from "../workload.ts";
 import { allocationContenders } from "./allocation.ts";
+import { apartContenders } from "./apart.ts";
 import { componentMemoryContenders } from "./component-memory.ts";
 import { pairContenders } from "./pairs.ts";
 import { recordingContenders } from "./recording.ts";
@@ -45,6 +46,7 @@ export function telemetryPhases(settings: BenchSettings, workload: Workload): Ph
   });
   return [
     phase(throughputContenders(settings, workload), pairs, 2),
+    phase(apartContenders(settings), pairs * 2, 0),
     phase(knobContenders(settings, workload), pairs),
     // Differences of hundreds of ns need fewer.
     phase(tracedSendContenders(settings, workload), Math.ceil(pairs / 3)),
