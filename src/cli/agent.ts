@@ -1,17 +1,28 @@
-/** `streamhouse agent`: an agent on a data folder, with gRPC and HTTP, until SIGTERM or SIGINT. */
+/** `streamhouse agent`: an agent on a data folder, or one of many on a bucket and a database, with gRPC and HTTP, until SIGTERM or SIGINT. */
 import { type Arguments, type CommandSpec, quote } from "./arguments.ts";
 import { type CliIo, createStderrLogger } from "./cli-io.ts";
 import { agentsOption } from "./house-options.ts";
 
 export const agentSpec: CommandSpec = {
   name: "agent",
-  summary: "Run an agent on a data folder",
+  summary: "Run an agent on a data folder, or on a bucket and a database",
   positionals: [],
   options: {
     data: {
       value: "DIR",
-      help: "folder that holds everything; made if it is missing",
-      required: true,
+      help: "folder that holds everything, for one agent; made if it is missing",
+    },
+    store: {
+      value: "URL",
+      help: "bucket that many agents share: s3://BUCKET/PREFIX?endpoint=…&region=…",
+    },
+    metadata: {
+      value: "URL",
+      help: "database that they share: postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    },
+    "agent-id": {
+      value: "NAME",
+      help: "names this agent; keep it over restarts, so that its partitions come back to it",
     },
     grpc: {
       value: "HOST:PORT",
@@ -36,6 +47,7 @@ export const agentSpec: CommandSpec = {
     agents: { ...agentsOption.agents, help: "taken as by every command; an agent asks no other" },
   },
   notes: [
+    "Give --data, or --store with --metadata.",
     "One line of JSON on standard output says that it serves, and where:",
     '  {"event":"ready","grpc":"127.0.0.1:7070","http":"http://127.0.0.1:8080","agentId":"…"}',
     "Logs go to standard error. SIGTERM and SIGINT let it finish what it accepted, then it exits with 0.",
@@ -45,12 +57,18 @@ export const agentSpec: CommandSpec = {
 
 /** Answers the exit code. */
 export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
-  const data = args.value("data") ?? "";
-  if (data === "") throw args.mistake(`--data is ${quote(data)}: name a folder`);
+  const stores = storesOf(args);
+  const agentId = args.value("agent-id");
+  if (agentId !== undefined && !/^[\w.:-]{1,200}$/.test(agentId)) {
+    throw args.mistake(
+      `--agent-id is ${quote(agentId)}: use letters, digits, dots, dashes and colons`,
+    );
+  }
   // Loaded only here: the other commands start without a database and an SDK (and Node 22's warning about SQLite).
   const { serve } = await import("../serve/serve.ts");
   const served = await serve({
-    data,
+    ...stores,
+    agent: { agentId },
     grpc: args.address("grpc", 0) ?? "",
     http: args.address("http", 0) ?? "",
     advertise: args.address("advertise", 1),
@@ -66,6 +84,28 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
     await served.stop();
   }
   return 0;
+}
+
+/** Where the data is: one of two ways, whole. Values are not repeated: URLs may hold passwords. */
+function storesOf(args: Arguments): { data: string } | { store: string; metadata: string } {
+  const data = args.value("data");
+  const store = args.value("store");
+  const metadata = args.value("metadata");
+  if (store === undefined && metadata === undefined) {
+    if (data === undefined) {
+      throw args.mistake("--data DIR is missing (for many agents: --store URL and --metadata URL)");
+    }
+    if (data === "") throw args.mistake(`--data is ${quote(data)}: name a folder`);
+    return { data };
+  }
+  if (data !== undefined) {
+    throw args.mistake(
+      "--data goes with neither --store nor --metadata: a folder is for one agent",
+    );
+  }
+  if (store === undefined) throw args.mistake("--metadata needs --store URL beside it");
+  if (metadata === undefined) throw args.mistake("--store needs --metadata URL beside it");
+  return { store, metadata };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

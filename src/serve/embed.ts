@@ -8,13 +8,11 @@ import { createUlid, type RandomBytes, systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
 import { createHouse, type House } from "../house/house.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
-import { openFolderStores, openMemoryStores } from "./stores.ts";
+import { openMemoryStores, openStores, type StoreOptions } from "./stores.ts";
 import { Teardown } from "./teardown.ts";
 
-/** Settings of an agent inside the application. */
-export interface EmbedOptions {
-  /** The folder that holds everything; made if it is missing. Without one, everything is in memory and gone with the process. */
-  readonly data?: string | undefined;
+/** Settings of an agent inside the application. Without `data`, `store` or `metadata` everything is in memory and gone with the process. */
+export interface EmbedOptions extends StoreOptions {
   /** Shown in group descriptions and logs. Default `embedded`. */
   readonly clientId?: string | undefined;
   /** Settings of the agent beyond the defaults. */
@@ -39,7 +37,8 @@ export interface EmbeddedHouse extends House {
 
 /**
  * Starts an agent in this process and opens a house over it.
- * @throws StreamHouseError `DATA_FOLDER_IN_USE`, `DATA_FOLDER_UNUSABLE`, `METADATA_TOO_NEW`, `INVALID_ARGUMENT`; nothing stays open then
+ * @throws StreamHouseError `DATA_FOLDER_IN_USE`, `DATA_FOLDER_UNUSABLE`, `METADATA_TOO_NEW`, `INVALID_ARGUMENT`,
+ * `METADATA_UNAVAILABLE`, `NOT_SUPPORTED` (a package that a URL needs is not installed); nothing stays open then
  */
 export async function embed(
   options: EmbedOptions = {},
@@ -52,10 +51,9 @@ export async function embed(
   const teardown = new Teardown(logger);
   try {
     const runId = createUlid(clock.now(), random);
+    const components = { clock, logger, runId, teardown };
     const { predecessorsDead, ...stores } =
-      options.data === undefined
-        ? openMemoryStores(runId, clock, teardown)
-        : await openFolderStores(options.data, runId, clock, teardown);
+      (await openStores(options, components)) ?? openMemoryStores(components);
     const agent = createAgent(
       { ...stores, clock, random, logger, telemetry },
       { ...options.agent, runId, predecessorsDead },

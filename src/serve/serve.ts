@@ -1,5 +1,5 @@
 /**
- * A whole agent process: data folder, agent, gRPC server and HTTP endpoint, started and stopped in the right order. Called by
+ * A whole agent process: its stores, agent, gRPC server and HTTP endpoint, started and stopped in the right order. Called by
  * applications, by the command line, and by the main job.
  */
 import { metrics as metricsApi } from "@opentelemetry/api";
@@ -7,6 +7,7 @@ import { type Agent, type AgentStatus, createAgent } from "../agent/agent.ts";
 import type { AgentOptions } from "../agent/options.ts";
 import { createGrpcServer } from "../agent/server.ts";
 import { systemClock } from "../core/clock.ts";
+import { invalid } from "../core/errors.ts";
 import { createUlid, systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
 import { createHandler } from "../http/handler.ts";
@@ -16,7 +17,7 @@ import { isRegistered } from "../telemetry/provider-link.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
 import { listenHttp } from "./http-listener.ts";
 import { stopAtSignal } from "./signals.ts";
-import { openFolderStores } from "./stores.ts";
+import { openStores, type StoreOptions } from "./stores.ts";
 import { Teardown } from "./teardown.ts";
 
 /** Where an agent's metrics and spans go, and where `/metrics` gets its text. What `bootstrap()` answers fits. */
@@ -24,10 +25,8 @@ export interface ServeTelemetry extends TelemetryOptions {
   readonly metrics?: MetricsSource | undefined;
 }
 
-/** Settings of an agent process. Only `data` is needed. */
-export interface ServeOptions {
-  /** The folder that holds everything; made if it is missing. One agent at a time. */
-  readonly data: string;
+/** Settings of an agent process. Only `data` is needed, or `store` and `metadata` for many agents. */
+export interface ServeOptions extends StoreOptions {
   /** Where clients connect, `host:port`; port 0 takes a free one. Default `127.0.0.1:7070`. */
   readonly grpc?: string | undefined;
   /** Where `/metrics`, `/health` and `/ready` are; port 0 takes a free one, `false` listens nowhere. Default `127.0.0.1:8080`. */
@@ -72,7 +71,7 @@ export interface Served extends AsyncDisposable {
 /**
  * Starts an agent with its servers; resolves when it serves.
  * @throws StreamHouseError `DATA_FOLDER_IN_USE`, `DATA_FOLDER_UNUSABLE`, `METADATA_TOO_NEW`, `ADDRESS_IN_USE`, `INVALID_ARGUMENT`,
- * `STORE_FULL`; nothing stays open then
+ * `STORE_FULL`, `METADATA_UNAVAILABLE`, `NOT_SUPPORTED` (a package that a URL needs is not installed); nothing stays open then
  */
 export async function serve(options: ServeOptions): Promise<Served> {
   const logger = options.logger ?? silentLogger;
@@ -89,7 +88,8 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   const clock = systemClock;
   const random = systemRandom;
   const runId = createUlid(clock.now(), random);
-  const stores = await openFolderStores(options.data, runId, clock, teardown);
+  const stores = await openStores(options, { clock, logger, runId, teardown });
+  if (stores === undefined) throw nothingNamed();
   const telemetry = await findTelemetry(options.telemetry, options.logger, teardown);
   const agent = createAgent(
     { ...stores, clock, random, logger, telemetry },
@@ -133,6 +133,12 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   };
   const forgetSignals = options.signals === true ? stopAtSignal(stopOnce, logger) : () => {};
   return { agent, grpc, http: http ?? "", stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+}
+
+function nothingNamed(): Error {
+  const message =
+    "neither data nor store and metadata are given: name a folder for one agent, or a bucket and a database for many";
+  return invalid("INVALID_ARGUMENT", message, { field: "data" });
 }
 
 async function openHttp(
