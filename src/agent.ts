@@ -32,5 +32,5 @@ export { createFolderSink, type FolderSinkComponents } from "./storage/folder-si
 export { createMemoryStore } from "./storage/memory.ts";
 export { createObjectSink, type ObjectSinkComponents } from "./storage/object-sink.ts";
 export type { ByteRange, ObjectInfo, ObjectStore } from "./storage/object-store.ts";
-export type { SegmentSink } from "./storage/segment-sink.ts";
+export type { FlushName, SegmentSink } from "./storage/segment-sink.ts";
 export type { Telemetry, TelemetryOptions } from "./telemetry/telemetry.ts";

@@ -192,7 +192,7 @@ export class Flusher {
     this.#writing++;
     try {
       const location = await flush.span.put(() =>
-        sink.append(flush.chunk.parts, flush.sequence, flush.abort.signal),
+        sink.append(flush.chunk.parts, flush, flush.abort.signal),
       );
       storeReachability.ok();
       segments.written(location.key);

@@ -63,11 +63,11 @@ export class WriteLedger {
   watch(sink: SegmentSink): SegmentSink {
     return {
       concurrency: sink.concurrency,
-      append: async (parts, flushSequence, signal) => {
+      append: async (parts, flush, signal) => {
         const bytes = parts.reduce((sum, part) => sum + part.length, 0);
         this.writing += bytes;
         try {
-          const location = await sink.append(parts, flushSequence, signal);
+          const location = await sink.append(parts, flush, signal);
           this.stored += location.length;
           return location;
         } finally {

@@ -19,14 +19,13 @@ import {
   type WritableFile,
   writeFully,
 } from "./folder-files.ts";
-import type { SegmentSink } from "./segment-sink.ts";
+import type { FlushName, SegmentSink } from "./segment-sink.ts";
 import { checkSignal } from "./store-errors.ts";
 
-/** Where chunks are appended, and for which run. */
+/** Where chunks are appended. */
 export interface FolderSinkComponents {
   /** The same directory as the folder store's: chunks are read through it by key. */
   readonly dir: string;
-  readonly runId: string;
   readonly clock: Clock;
   /** Default: the real file system. */
   readonly files?: FolderFiles | undefined;
@@ -49,6 +48,7 @@ export function createFolderSink(
 }
 
 interface OpenFile {
+  readonly runId: string;
   readonly key: string;
   readonly path: string;
   readonly file: WritableFile;
@@ -60,7 +60,6 @@ class FolderSink implements SegmentSink {
   /** One file is written in order. */
   readonly concurrency = 1;
   readonly #dir: string;
-  readonly #runId: string;
   readonly #clock: Clock;
   readonly #files: FolderFiles;
   readonly #fileBytesMax: number;
@@ -72,7 +71,6 @@ class FolderSink implements SegmentSink {
 
   constructor(components: FolderSinkComponents, fileBytesMax: number) {
     this.#dir = components.dir;
-    this.#runId = components.runId;
     this.#clock = components.clock;
     this.#files = components.files ?? systemFiles;
     this.#fileBytesMax = fileBytesMax;
@@ -80,11 +78,11 @@ class FolderSink implements SegmentSink {
 
   append(
     parts: readonly Uint8Array[],
-    flushSequence: number,
+    flush: FlushName,
     signal?: AbortSignal,
   ): Promise<ChunkLocation> {
-    if (this.#closed) return Promise.reject(closed(`segment sink of run ${this.#runId}`));
-    const append = this.#tail.then(() => this.#append(parts, flushSequence, signal));
+    if (this.#closed) return Promise.reject(closed("this segment sink"));
+    const append = this.#tail.then(() => this.#append(parts, flush, signal));
     this.#tail = append.catch(() => {});
     return append;
   }
@@ -98,12 +96,12 @@ class FolderSink implements SegmentSink {
 
   async #append(
     parts: readonly Uint8Array[],
-    flushSequence: number,
+    flush: FlushName,
     signal: AbortSignal | undefined,
   ): Promise<ChunkLocation> {
-    checkSignal(signal, `writing flush ${flushSequence}`);
+    checkSignal(signal, `writing flush ${flush.sequence}`);
     const length = parts.reduce((sum, part) => sum + part.length, 0);
-    const current = await this.#fileFor(length, flushSequence);
+    const current = await this.#fileFor(length, flush);
     try {
       await writeFully(current.file, parts, current.size);
       await current.file.datasync();
@@ -116,17 +114,19 @@ class FolderSink implements SegmentSink {
     return { key: current.key, position, length };
   }
 
-  async #fileFor(length: number, flushSequence: number): Promise<OpenFile> {
+  async #fileFor(length: number, { runId, sequence }: FlushName): Promise<OpenFile> {
     const current = this.#current;
-    if (current !== undefined && current.size + length <= this.#fileBytesMax) return current;
+    const fits = current !== undefined && current.size + length <= this.#fileBytesMax;
+    // A file's name says which run wrote it.
+    if (fits && current.runId === runId) return current;
     this.#retire();
-    const key = segmentKey("", this.#clock.now(), this.#runId, flushSequence);
+    const key = segmentKey("", this.#clock.now(), runId, sequence);
     const path = join(this.#dir, key);
     const dir = dirname(path);
     try {
       await this.#files.makeDir(dir);
       const file = await this.#files.create(path);
-      this.#current = { key, path, file, size: 0 };
+      this.#current = { runId, key, path, file, size: 0 };
       await syncDirs(this.#files, dir, this.#dir);
       return this.#current;
     } catch (error) {

@@ -54,11 +54,8 @@ export function instrumentSink(sink: SegmentSink, components: InstrumentComponen
   const operations = new OperationCells(components);
   return {
     concurrency: sink.concurrency,
-    append: (parts, flushSequence, signal) =>
-      operations.write<ChunkLocation>(
-        () => sink.append(parts, flushSequence, signal),
-        bytesOf(parts),
-      ),
+    append: (parts, flush, signal) =>
+      operations.write<ChunkLocation>(() => sink.append(parts, flush, signal), bytesOf(parts)),
     close: () => sink.close(),
   };
 }

@@ -9,11 +9,10 @@ import { segmentKey } from "../format/keys.ts";
 import type { ObjectStore } from "./object-store.ts";
 import type { SegmentSink } from "./segment-sink.ts";
 
-/** The store that chunks are put into, and for which run. */
+/** The store that chunks are put into. */
 export interface ObjectSinkComponents {
   /** Stays open when the sink is closed. */
   readonly store: ObjectStore;
-  readonly runId: string;
   readonly clock: Clock;
 }
 
@@ -29,13 +28,13 @@ export function createObjectSink(
   components: ObjectSinkComponents,
   options: ObjectSinkOptions = {},
 ): SegmentSink {
-  const { store, runId, clock } = components;
+  const { store, clock } = components;
   const prefix = options.prefix ?? "";
   const underWay = new Set<Promise<ChunkLocation>>();
   let isClosed = false;
-  const append: SegmentSink["append"] = async (parts, flushSequence, signal) => {
-    if (isClosed) throw closed(`segment sink of run ${runId}`);
-    const key = segmentKey(prefix, clock.now(), runId, flushSequence);
+  const append: SegmentSink["append"] = async (parts, flush, signal) => {
+    if (isClosed) throw closed("this segment sink");
+    const key = segmentKey(prefix, clock.now(), flush.runId, flush.sequence);
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     try {
       await store.put(key, parts, signal);
@@ -48,8 +47,8 @@ export function createObjectSink(
   };
   return {
     concurrency: options.concurrency ?? 4,
-    append(parts, flushSequence, signal) {
-      const appending = append(parts, flushSequence, signal);
+    append(parts, flush, signal) {
+      const appending = append(parts, flush, signal);
       underWay.add(appending);
       const done = () => void underWay.delete(appending);
       appending.then(done, done);

@@ -1,6 +1,14 @@
 /** Where one agent run puts its chunks. The folder appends to a file of the run; object stores get one object a chunk. */
 import type { ChunkLocation } from "../format/chunk.ts";
 
+/** Which flush a chunk is of: no two have the same. Object keys are made from it. */
+export interface FlushName {
+  /** The run that sealed it; an agent that lost its run goes on under another. */
+  readonly runId: string;
+  /** Rises by one with every seal of the run. */
+  readonly sequence: number;
+}
+
 /** The port through which an agent's run makes chunks durable. `segmentSinkContract` of `./testing` is its exact meaning. */
 export interface SegmentSink {
   /** How many appends may be under way at once (folder 1: one file is written in order). */
@@ -14,7 +22,7 @@ export interface SegmentSink {
    */
   append(
     parts: readonly Uint8Array[],
-    flushSequence: number,
+    flush: FlushName,
     signal?: AbortSignal,
   ): Promise<ChunkLocation>;
 

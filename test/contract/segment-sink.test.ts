@@ -26,17 +26,17 @@ function shared(store: ObjectStore): ObjectStore {
 
 const memory = createMemoryStore();
 segmentSinkContract("objects in memory", {
-  create: async (runId) => {
+  create: async () => {
     const store = shared(memory);
-    return { store, sink: createObjectSink({ store, runId, clock: systemClock }) };
+    return { store, sink: createObjectSink({ store, clock: systemClock }) };
   },
 });
 
 const instrumented = createMemoryStore();
 segmentSinkContract("objects in memory, instrumented", {
-  create: async (runId) => {
+  create: async () => {
     const store = shared(instrumented);
-    const sink = createObjectSink({ store, runId, clock: systemClock });
+    const sink = createObjectSink({ store, clock: systemClock });
     const metrics = createMetricRegistry();
     return { store, sink: instrumentSink(sink, { metrics, clock: systemClock }) };
   },
@@ -44,18 +44,18 @@ segmentSinkContract("objects in memory, instrumented", {
 
 const folder = await mkdtemp(join(tmpdir(), "streamhouse-sink-"));
 segmentSinkContract("folder", {
-  create: async (runId) => ({
+  create: async () => ({
     store: createFolderStore(join(folder, "store")),
-    sink: createFolderSink({ dir: join(folder, "store"), runId, clock: systemClock }),
+    sink: createFolderSink({ dir: join(folder, "store"), clock: systemClock }),
   }),
   cleanUp: async () => rm(folder, { recursive: true }),
 });
 
 const rolling = await mkdtemp(join(tmpdir(), "streamhouse-sink-"));
 segmentSinkContract("folder with a file for nearly each chunk", {
-  create: async (runId) => ({
+  create: async () => ({
     store: createFolderStore(rolling),
-    sink: createFolderSink({ dir: rolling, runId, clock: systemClock }, { fileBytesMax: 150 }),
+    sink: createFolderSink({ dir: rolling, clock: systemClock }, { fileBytesMax: 150 }),
   }),
   cleanUp: async () => rm(rolling, { recursive: true }),
 });

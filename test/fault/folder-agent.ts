@@ -19,7 +19,7 @@ export async function openFolderAgent(dir: string): Promise<FolderAgent> {
   const runId = createUlid(clock.now(), systemRandom);
   const metadata = createSqliteMetadata({ path: folder.metadataPath, clock });
   const store = createFolderStore(folder.storeDir);
-  const sink = createFolderSink({ dir: folder.storeDir, runId, clock });
+  const sink = createFolderSink({ dir: folder.storeDir, clock });
   const edge = { clock, random: systemRandom, logger: silentLogger, telemetry: false } as const;
   const options = { predecessorsDead: true, runId };
   const agent = createAgent({ metadata, store, sink, ...edge }, options);

@@ -45,7 +45,7 @@ export async function startTroubledAgent(nowhere: string): Promise<Observed> {
   const store = failingStore(createMemoryStore({ clock }));
   const shared = { clock, random: systemRandom, logger: silentLogger };
   const agent = createAgent(
-    { ...shared, metadata, store, sink: createObjectSink({ store, runId, clock }), telemetry: sdk },
+    { ...shared, metadata, store, sink: createObjectSink({ store, clock }), telemetry: sdk },
     {
       ...{ runId, predecessorsDead: true, leaseTtlMs: 3_000, leaseRenewMs: 200 },
       // Next to no cache: consumers of history read from the store.

@@ -2,7 +2,7 @@
 import { StreamHouseError } from "../../../src/core/errors.ts";
 import type { ChunkLocation } from "../../../src/format/chunk.ts";
 import type { ByteRange, ObjectInfo, ObjectStore } from "../../../src/storage/object-store.ts";
-import type { SegmentSink } from "../../../src/storage/segment-sink.ts";
+import type { FlushName, SegmentSink } from "../../../src/storage/segment-sink.ts";
 
 export class MemoryStore implements ObjectStore {
   readonly kind = "memory";
@@ -70,10 +70,10 @@ export class TestSink implements SegmentSink {
 
   async append(
     parts: readonly Uint8Array[],
-    flushSequence: number,
+    flush: FlushName,
     signal?: AbortSignal,
   ): Promise<ChunkLocation> {
-    this.sequences.push(flushSequence);
+    this.sequences.push(flush.sequence);
     const fate = this.fates.shift() ?? "ok";
     if (fate === "hold") {
       await new Promise<void>((resolve, reject) => {
@@ -85,7 +85,8 @@ export class TestSink implements SegmentSink {
     if (fate === "fail") throw failure("STORE_UNAVAILABLE", "injected: the disk does not answer");
     if (fate === "full") throw failure("STORE_FULL", "injected: no space left on device");
     const bytes = join(parts);
-    const key = this.#file ?? `segments/${flushSequence}-${this.sequences.length}.seg`;
+    const key =
+      this.#file ?? `segments/${flush.runId}-${flush.sequence}-${this.sequences.length}.seg`;
     const before = this.#store.objects.get(key) ?? new Uint8Array(0);
     this.#store.objects.set(key, join([before, bytes]));
     return { key, position: before.length, length: bytes.length };

@@ -43,7 +43,7 @@ class Site {
     const random = seededRandom(100 + ++this.#starts);
     const [clock, metadata, store] = [this.clock, this.#metadata, this.#store];
     const runId = createUlid(clock.now(), random);
-    const sink = createObjectSink({ store, runId, clock });
+    const sink = createObjectSink({ store, clock });
     const agent = createAgent(
       { metadata, store, sink, clock, random, logger: silentLogger, telemetry: false },
       { predecessorsDead: true, agentId: "a1", runId },

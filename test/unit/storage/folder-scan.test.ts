@@ -27,9 +27,9 @@ describe("folder scan", () => {
     const dir = await scratch();
     const files = createFaultyFiles();
     const clock = new ManualClock({ startMs: NOW });
-    const sink = createFolderSink({ dir, runId: RUN, clock, files });
+    const sink = createFolderSink({ dir, clock, files });
     const append = async (sequence: number) =>
-      sink.append(encodeChunk(await inputOf(sequence)).parts, sequence);
+      sink.append(encodeChunk(await inputOf(sequence)).parts, { runId: RUN, sequence });
     const locations = [];
     for (let sequence = 1; sequence <= count; sequence++) locations.push(await append(sequence));
     return { dir, files, sink, append, locations };

@@ -10,6 +10,7 @@ import { createFaultyFiles } from "./faulty-files.ts";
 import { failure, scratchFolders } from "./scratch.ts";
 
 const RUN = "01K0000000000000000000000A";
+const flush = (sequence: number) => ({ runId: RUN, sequence });
 
 describe("folder sink", () => {
   const scratch = scratchFolders();
@@ -18,7 +19,7 @@ describe("folder sink", () => {
     const dir = join(await scratch(), "store");
     const files = createFaultyFiles();
     const clock = new ManualClock({ startMs: Date.UTC(2026, 4, 1, 23, 59) });
-    const sink = createFolderSink({ dir, runId: RUN, clock, files }, { fileBytesMax });
+    const sink = createFolderSink({ dir, clock, files }, { fileBytesMax });
     const store = createFolderStore(dir);
     const read = ({ key, position, length }: ChunkLocation) =>
       store.get(key, { start: position, length });
@@ -29,7 +30,7 @@ describe("folder sink", () => {
 
   it("syncs the file and every new directory before the first append is answered", async () => {
     const { files, sink } = await open();
-    await sink.append([chunk(1), chunk(2)], 1);
+    await sink.append([chunk(1), chunk(2)], flush(1));
     const file = `${RUN}-000000000001.seg`;
     const store = files.calls.find((it) => it.startsWith("syncDir streamhouse-test-"));
     assert.deepEqual(files.calls, [
@@ -43,7 +44,7 @@ describe("folder sink", () => {
       `datasync ${file}`,
     ]);
     files.calls.length = 0;
-    await sink.append([chunk(3)], 2);
+    await sink.append([chunk(3)], flush(2));
     assert.deepEqual(files.calls, [`writev ${file}`, `datasync ${file}`]);
     await sink.close();
     assert.equal(files.open.size, 0);
@@ -61,7 +62,7 @@ describe("folder sink", () => {
       await held;
       synced = true;
     };
-    const append = sink.append([chunk(1)], 1).then(() => assert.ok(synced));
+    const append = sink.append([chunk(1)], flush(1)).then(() => assert.ok(synced));
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(synced, false);
     release();
@@ -72,7 +73,7 @@ describe("folder sink", () => {
   it("goes on after short writes, in the middle of parts too", async () => {
     const { files, sink, read } = await open();
     files.shortWrites.push(1, 99, 30, 100);
-    const location = await sink.append([chunk(1), new Uint8Array(0), chunk(2), chunk(3)], 1);
+    const location = await sink.append([chunk(1), new Uint8Array(0), chunk(2), chunk(3)], flush(1));
     const expected = new Uint8Array(300);
     expected.set(chunk(1), 0);
     expected.set(chunk(2), 100);
@@ -84,7 +85,10 @@ describe("folder sink", () => {
   it("does not spin on a file system that writes nothing", async () => {
     const { files, sink } = await open();
     files.shortWrites.push(0);
-    await assert.rejects(sink.append([chunk(1)], 1), failure("STORE_UNAVAILABLE", "unknown"));
+    await assert.rejects(
+      sink.append([chunk(1)], flush(1)),
+      failure("STORE_UNAVAILABLE", "unknown"),
+    );
     await sink.close();
   });
 
@@ -104,14 +108,14 @@ describe("folder sink", () => {
     it(`closes the file for ever when ${operation} fails with ${code}, and begins a new one`, async () => {
       const { files, sink, read } = await open();
       const inWrite = operation === "writev" || operation === "datasync";
-      const before = inWrite ? await sink.append([chunk(1)], 1) : undefined;
+      const before = inWrite ? await sink.append([chunk(1)], flush(1)) : undefined;
       files.failing[operation] = [code];
       await assert.rejects(
-        sink.append([chunk(2)], 2),
+        sink.append([chunk(2)], flush(2)),
         failure(expected, outcome, code, "segments"),
       );
       files.calls.length = 0;
-      const after = await sink.append([chunk(3)], 3);
+      const after = await sink.append([chunk(3)], flush(3));
       // Nothing but its close happens to the old file: no second sync, no second write.
       const old = files.calls.filter((it) => /^(?!close).*-00000000000[12]\.seg/.test(it));
       assert.deepEqual(old, []);
@@ -126,11 +130,11 @@ describe("folder sink", () => {
 
   it("closes a file whose write ended half-way, and writes nothing behind the torn bytes", async () => {
     const { dir, files, sink, read } = await open();
-    const before = await sink.append([chunk(1)], 1);
+    const before = await sink.append([chunk(1)], flush(1));
     files.shortWrites.push(40);
     files.failing.writev = [undefined, "ENOSPC"];
-    await assert.rejects(sink.append([chunk(2)], 2), failure("STORE_FULL", "unknown"));
-    await sink.append([chunk(3)], 3);
+    await assert.rejects(sink.append([chunk(2)], flush(2)), failure("STORE_FULL", "unknown"));
+    await sink.append([chunk(3)], flush(3));
     assert.equal((await stat(join(dir, before.key))).size, 140);
     assert.deepEqual(await read(before), chunk(1));
     await sink.close();
@@ -140,9 +144,12 @@ describe("folder sink", () => {
     const { files, sink, read } = await open();
     files.failing.writev = ["ENOSPC", "ENOSPC", "ENOSPC"];
     for (const sequence of [1, 2, 3]) {
-      await assert.rejects(sink.append([chunk(1)], sequence), failure("STORE_FULL", "unknown"));
+      await assert.rejects(
+        sink.append([chunk(1)], flush(sequence)),
+        failure("STORE_FULL", "unknown"),
+      );
     }
-    assert.deepEqual(await read(await sink.append([chunk(4)], 4)), chunk(4));
+    assert.deepEqual(await read(await sink.append([chunk(4)], flush(4))), chunk(4));
     await sink.close();
     assert.equal(files.open.size, 0);
   });
@@ -150,8 +157,8 @@ describe("folder sink", () => {
   it("is not disturbed by a close that fails: what it answered was synced", async () => {
     const { files, sink, read } = await open(150);
     files.failing.close = ["EIO", "EIO"];
-    const first = await sink.append([chunk(1)], 1);
-    const second = await sink.append([chunk(2)], 2);
+    const first = await sink.append([chunk(1)], flush(1));
+    const second = await sink.append([chunk(2)], flush(2));
     assert.notEqual(first.key, second.key);
     assert.deepEqual(await read(first), chunk(1));
     await sink.close();
@@ -161,7 +168,7 @@ describe("folder sink", () => {
     const { clock, sink } = await open(250);
     const keys: string[] = [];
     for (let sequence = 1; sequence <= 5; sequence++) {
-      keys.push((await sink.append([chunk(sequence)], sequence)).key);
+      keys.push((await sink.append([chunk(sequence)], flush(sequence))).key);
       clock.advance(60_000);
     }
     assert.deepEqual(keys, [
@@ -172,15 +179,15 @@ describe("folder sink", () => {
       `segments/2026-05-02/${RUN}-000000000005.seg`,
     ]);
     // A chunk larger than the limit gets a file for itself.
-    const large = await sink.append([chunk(6, 1_000)], 6);
+    const large = await sink.append([chunk(6, 1_000)], flush(6));
     assert.equal(large.position, 0);
-    assert.notEqual((await sink.append([chunk(7)], 7)).key, large.key);
+    assert.notEqual((await sink.append([chunk(7)], flush(7))).key, large.key);
     await sink.close();
   });
 
   it("keeps appends in order that were not waited for", async () => {
     const { sink, read } = await open();
-    const appends = Array.from({ length: 10 }, (_, i) => sink.append([chunk(i)], i + 1));
+    const appends = Array.from({ length: 10 }, (_, i) => sink.append([chunk(i)], flush(i + 1)));
     const locations = await Promise.all(appends);
     assert.deepEqual(
       locations.map((it) => it.position),
@@ -194,16 +201,27 @@ describe("folder sink", () => {
 
   it("never opens a file that is there: another run's bytes are not touched", async () => {
     const { dir, sink } = await open();
-    await sink.append([chunk(1)], 1);
+    await sink.append([chunk(1)], flush(1));
     await sink.close();
     const clock = new ManualClock({ startMs: Date.UTC(2026, 4, 1) });
-    const again = createFolderSink({ dir, runId: RUN, clock });
+    const again = createFolderSink({ dir, clock });
     await assert.rejects(
-      again.append([chunk(2)], 1),
+      again.append([chunk(2)], flush(1)),
       failure("STORE_UNAVAILABLE", "none", "EEXIST"),
     );
     await again.close();
     assert.deepEqual(await readdir(join(dir, "segments/2026-05-01")), [`${RUN}-000000000001.seg`]);
+  });
+
+  it("begins a new file with each run, named after it", async () => {
+    const { dir, sink } = await open();
+    const next = "01K0000000000000000000000B";
+    await sink.append([chunk(1)], flush(1));
+    await sink.append([chunk(2)], { runId: next, sequence: 2 });
+    await sink.append([chunk(3)], { runId: next, sequence: 3 });
+    await sink.close();
+    const names = await readdir(join(dir, "segments/2026-05-01"));
+    assert.deepEqual(names.sort(), [`${RUN}-000000000001.seg`, `${next}-000000000002.seg`]);
   });
 
   it("makes no file before the first append", async () => {

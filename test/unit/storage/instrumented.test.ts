@@ -68,6 +68,8 @@ describe("instrumented store", () => {
   });
 });
 
+const flush = (sequence: number) => ({ runId: "run", sequence });
+
 describe("instrumented sink", () => {
   it("counts each append as a put, with its bytes and duration, by outcome", async () => {
     const clock = new ManualClock();
@@ -77,11 +79,11 @@ describe("instrumented sink", () => {
     inner.fates.push("ok", "full", "hold");
     const sink = instrumentSink(inner, { metrics, clock });
     assert.equal(sink.concurrency, inner.concurrency);
-    const location = await sink.append([new Uint8Array(3), new Uint8Array(4)], 1);
+    const location = await sink.append([new Uint8Array(3), new Uint8Array(4)], flush(1));
     assert.equal(location.length, 7);
-    await assert.rejects(sink.append([new Uint8Array(2)], 2), { code: "STORE_FULL" });
+    await assert.rejects(sink.append([new Uint8Array(2)], flush(2)), { code: "STORE_FULL" });
     const abort = new AbortController();
-    const held = sink.append([new Uint8Array(1)], 3, abort.signal);
+    const held = sink.append([new Uint8Array(1)], flush(3), abort.signal);
     clock.advance(500);
     abort.abort();
     await assert.rejects(held);
