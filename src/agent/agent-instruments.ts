@@ -92,6 +92,7 @@ export class AgentInstruments {
       .recordIn(flush.chunk.length, context);
   }
 
+  /** Batches that were accepted and end as `LEASE_LOST`. */
   fenced(batches: number): void {
     this.#fencedWrites.add(batches);
   }

@@ -98,7 +98,7 @@ export function buildRooms(
   const tail = new TailCache(options.tailCacheBytesMax);
   const buffer = new FlushBuffer();
   const budget = new ByteBudget(options.bufferBytesMax);
-  const settler = new BatchSettler({ buffer, budget, tail, ledger, clock });
+  const settler = new BatchSettler({ buffer, budget, tail, ledger, instruments, clock });
   const shared = { metadata, clock, logger, reachability: metadataReachability };
 
   const holdings = new Holdings({ ...shared, topics, index, instruments, ledger });

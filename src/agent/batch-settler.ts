@@ -5,6 +5,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { StreamHouseError } from "../core/errors.ts";
+import type { AgentInstruments } from "./agent-instruments.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import type { Flush, FlushShare } from "./flush.ts";
 import type { FlushBuffer } from "./flush-buffer.ts";
@@ -17,6 +18,7 @@ export interface BatchSettlerComponents {
   readonly budget: ByteBudget;
   readonly tail: TailCache;
   readonly ledger: WriteLedger;
+  readonly instruments: Pick<AgentInstruments, "fenced">;
   readonly clock: Clock;
 }
 
@@ -25,6 +27,7 @@ export class BatchSettler {
   readonly #budget: ByteBudget;
   readonly #tail: TailCache;
   readonly #ledger: WriteLedger;
+  readonly #instruments: Pick<AgentInstruments, "fenced">;
   readonly #clock: Clock;
 
   constructor(components: BatchSettlerComponents) {
@@ -32,6 +35,7 @@ export class BatchSettler {
     this.#budget = components.budget;
     this.#tail = components.tail;
     this.#ledger = components.ledger;
+    this.#instruments = components.instruments;
     this.#clock = components.clock;
   }
 
@@ -120,6 +124,8 @@ export class BatchSettler {
 
   #end(batch: PendingBatch, error: StreamHouseError): void {
     this.#buffer.remove(batch);
+    // Whoever kept it out, metadata or this agent itself: as many as are told LEASE_LOST.
+    if (error.code === "LEASE_LOST") this.#instruments.fenced(1);
     batch.fail(error);
     this.#account(batch);
   }

@@ -20,6 +20,15 @@ export function withOutcome(
   });
 }
 
+/** The sweeper gave the flush's object up before its commit came: the chunk is written again, under another key. */
+export function objectSwept(key: string): StreamHouseError {
+  return new StreamHouseError({
+    code: "STORE_UNAVAILABLE",
+    kind: "unavailable",
+    message: `object ${key} was swept before its flush was committed: try again`,
+  });
+}
+
 /** The time limit of a flush is over. While it is being committed the outcome is open; otherwise it is none. */
 export function flushTooLate(state: FlushState, limitMs: number): StreamHouseError {
   if (state === "committing") {

@@ -15,7 +15,7 @@ import {
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { FlushSpan } from "./flush.ts";
 import type { CommitRetried, CommitVerdict } from "./flush-committer.ts";
-import type { PendingBatch } from "./pending-batch.ts";
+import type { Hold, PendingBatch } from "./pending-batch.ts";
 
 export class FlushTracer {
   readonly #telemetry: Telemetry;
@@ -85,8 +85,19 @@ class TracedFlush implements FlushSpan {
     return verdict;
   }
 
+  lost(partitions: readonly Hold[]): void {
+    for (const { topic, partition, epoch, phase } of partitions.slice(0, eventsMax)) {
+      const event = phase === "deleted" ? "deleted" : "fenced";
+      addSpanEvent(this.#span, event, { topic, partition, epoch });
+    }
+  }
+
   /** Why it was not committed, on the commit's span and on the flush's. */
   #tell(span: Span | undefined, verdict: NotCommitted): void {
+    if (verdict.status === "swept") {
+      for (const at of [span, this.#span]) addSpanEvent(at, "swept");
+      return;
+    }
     if (verdict.status !== "refused") {
       addFailureEvent(this.#span, "failed", verdict.error);
       return;
@@ -118,7 +129,8 @@ class TracedFlush implements FlushSpan {
 type NotCommitted = Exclude<CommitVerdict, { readonly status: "committed" }>;
 
 function failureOf(verdict: NotCommitted): Error {
-  return verdict.status === "refused" ? new FlushNotCommitted("refused") : verdict.error;
+  if (verdict.status === "failed" || verdict.status === "unknown") return verdict.error;
+  return new FlushNotCommitted(verdict.status);
 }
 
 /** Its name is the span's `error.type`. */
@@ -145,5 +157,6 @@ async function timed<T>(span: Span | undefined, work: () => Promise<T>): Promise
 const untraced: FlushSpan = {
   put: (work) => work(),
   commit: (work) => work(() => {}),
+  lost() {},
   end() {},
 };

@@ -4,7 +4,6 @@
  */
 import type { SpanContext } from "@opentelemetry/api";
 import type { Timer } from "../core/clock.ts";
-import { partitionKey } from "../core/topic.ts";
 import { stampBatch } from "../format/batch-header.ts";
 import {
   type ChunkLocation,
@@ -12,7 +11,8 @@ import {
   type EncodedChunk,
   encodeChunk,
 } from "../format/chunk.ts";
-import type { FlushCommit, FlushOutcome } from "../metadata/metadata-store.ts";
+import type { FlushCommit } from "../metadata/metadata-store.ts";
+import type { AgentInstruments } from "./agent-instruments.ts";
 import type { CommitRetried, CommitVerdict } from "./flush-committer.ts";
 import type { Hold, PendingBatch } from "./pending-batch.ts";
 
@@ -34,11 +34,11 @@ export interface FlushSpan {
   put<T>(work: () => Promise<T>): Promise<T>;
   /** Runs the metadata commit as a span of its own; `work` tells of each attempt that is not the last. */
   commit(work: (retried: CommitRetried) => Promise<CommitVerdict>): Promise<CommitVerdict>;
+  /** The agent itself keeps the flush back: these leases are gone, or may be. */
+  lost(partitions: readonly Hold[]): void;
   /** What became of it: `committed`, `refused`, `undone` … Only the first call counts. */
   end(outcome: string): void;
 }
-
-type RefusedPartitions = Extract<FlushOutcome, { readonly status: "refused" }>["partitions"];
 
 export interface SealInput {
   readonly span: FlushSpan;
@@ -66,8 +66,7 @@ export class Flush {
   state: FlushState = "writing";
   location: ChunkLocation | undefined = undefined;
   timeLimit: Timer | undefined = undefined;
-  /** Its end is measured. */
-  ended = false;
+  #ended = false;
 
   constructor(input: SealInput, shares: readonly FlushShare[], chunk: EncodedChunk) {
     this.runId = input.runId;
@@ -89,14 +88,17 @@ export class Flush {
     this.abort.abort();
   }
 
-  /** How many of its batches a newer lease epoch keeps out. */
-  fencedBatches(refused: RefusedPartitions): number {
-    const fenced = new Set(
-      refused
-        .filter((it) => it.reason === "fenced")
-        .map((it) => partitionKey(it.topicId, it.partition)),
-    );
-    return this.batches.filter((it) => fenced.has(it.partition.key)).length;
+  /** Says on its span that leases which it needs are gone: nothing of it is asked to be committed. */
+  tellLost(lost: ReadonlySet<Hold>): void {
+    this.span.lost(this.shares.map((it) => it.partition).filter((it) => lost.has(it)));
+  }
+
+  /** Measures its end (by the monotonic clock): its own first, `undone` only if it has none. */
+  end(outcome: string, now: number, instruments: Pick<AgentInstruments, "flushEnded">): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    instruments.flushEnded(outcome, (now - this.sealedAt) / 1_000, this);
+    this.span.end(outcome);
   }
 
   /** What metadata is asked to commit. Only once it is written. */

@@ -14,7 +14,7 @@ import type { BatchSettler } from "./batch-settler.ts";
 import { type Flush, sealFlush } from "./flush.ts";
 import type { FlushBuffer } from "./flush-buffer.ts";
 import type { CommitVerdict, FlushCommitter } from "./flush-committer.ts";
-import { flushTooLate, withOutcome } from "./flush-errors.ts";
+import { flushTooLate, objectSwept, withOutcome } from "./flush-errors.ts";
 import type { FlushLease } from "./flush-lease.ts";
 import { FlushPacer, type FlushSituation } from "./flush-pacer.ts";
 import type { FlushTracer } from "./flush-tracer.ts";
@@ -82,7 +82,10 @@ export class Flusher {
     const affected = this.#flushes.findIndex(
       (flush) => flush.state !== "committing" && flush.shares.some((it) => lost.has(it.partition)),
     );
-    if (affected >= 0) this.#parts.buffer.putBack(this.#undoFrom(affected));
+    if (affected >= 0) {
+      for (const it of this.#flushes.slice(affected)) it.tellLost(lost);
+      this.#parts.buffer.putBack(this.#undoFrom(affected));
+    }
     this.#parts.settler.failLost();
     this.#wake();
   }
@@ -294,16 +297,16 @@ export class Flusher {
   }
 
   #finish(flush: Flush, location: ChunkLocation, verdict: CommitVerdict): void {
-    const { instruments, late, lease, settler, buffer } = this.#parts;
+    const { late, lease, settler, buffer } = this.#parts;
     this.#ended(flush, verdict.status);
     if (verdict.status === "committed") {
       this.#committed(flush, location);
       return;
     }
     flush.location = undefined;
+    if (verdict.status === "swept") return this.#writeFailed(flush, objectSwept(location.key));
     buffer.putBack(this.#undoFrom(0));
     if (verdict.status === "refused") {
-      instruments.fenced(flush.fencedBatches(verdict.partitions));
       lease.refused(flush.runId, verdict.partitions);
       // Those whose lease was gone before the answer are not the lease manager's any more.
       settler.failLost();
@@ -334,13 +337,8 @@ export class Flusher {
     settler.commit(flush);
   }
 
-  /** Measures a flush's end: its own first, `undone` only if it has none. */
   #ended(flush: Flush, outcome: string): void {
-    if (flush.ended) return;
-    flush.ended = true;
-    const seconds = (this.#clock.monotonic() - flush.sealedAt) / 1_000;
-    this.#parts.instruments.flushEnded(outcome, seconds, flush);
-    flush.span.end(outcome);
+    flush.end(outcome, this.#clock.monotonic(), this.#parts.instruments);
   }
 
   #track(task: Promise<void>): void {

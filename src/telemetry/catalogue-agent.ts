@@ -133,7 +133,7 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "histogram",
     "streamhouse.flush.duration.seconds",
     "s",
-    "From seal to the end of a flush: committed, failed, refused, unknown or undone",
+    "From seal to the end of a flush: committed, failed, refused, swept, unknown or undone",
     ["outcome"],
     SECONDS,
   ),
@@ -164,7 +164,7 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "counter",
     "streamhouse.fenced.writes",
     "{batch}",
-    "Batches refused because of a newer lease epoch",
+    "Batches that were accepted and refused, because another run had the lease or it had run out",
     [],
   ),
   bytesWritten: define(
