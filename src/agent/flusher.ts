@@ -304,7 +304,10 @@ export class Flusher {
       return;
     }
     flush.location = undefined;
-    if (verdict.status === "swept") return this.#writeFailed(flush, objectSwept(location.key));
+    if (verdict.status === "swept") {
+      this.#writeFailed(flush, objectSwept(location.key));
+      return;
+    }
     buffer.putBack(this.#undoFrom(0));
     if (verdict.status === "refused") {
       lease.refused(flush.runId, verdict.partitions);
