@@ -26,6 +26,8 @@ export type AgentInstrumentKey =
   | "metadataOperationDuration"
   | "cacheHits"
   | "cacheMisses"
+  | "cacheEvictions"
+  | "cacheBytes"
   | "retentionSeconds"
   | "retentionRecords"
   | "retentionErrors"
@@ -206,6 +208,16 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "Reads that a cache could not answer",
     ["cache"],
   ),
+  cacheEvictions: define(
+    "counter",
+    "streamhouse.cache.evictions",
+    "{entry}",
+    "Entries that a cache let go to make room",
+    ["cache"],
+  ),
+  cacheBytes: define("gauge", "streamhouse.cache.bytes", "By", "Memory that a cache keeps", [
+    "cache",
+  ]),
   retentionSeconds: define(
     "gauge",
     "streamhouse.retention.seconds",
