@@ -7,7 +7,12 @@
  * - `flushes`: one row for each committed flush, with the chunk's packed index. `watch_*` names one of its partitions that
  *   still needs it (topic id, partition, end offset there): only when that one no longer does, another is looked for.
  *   So trimming finds dead flushes through an index and never reads the living ones.
- * - `trims`: partitions whose log start rose, or which were deleted, since trimming last looked.
+ * - `trims`: partitions whose log start rose, which were merged further or deleted, since trimming flushes last looked;
+ *   `merge_trims`: whose log start rose, or which were deleted, since trimming merges last looked.
+ * - `merges`: one row for each merged segment, with the packed index of its pieces; `partitions.merged_until` is where the last
+ *   one ended.
+ * - `doomed`: objects that wait for their deletion. One in which a flush was committed since (a folder's file goes on growing) is
+ *   left out when they are listed, so that a commit need not look here. `swept`: keys that were given up.
  * - `producer_states`: one packed blob for each partition; `producers`: ids that were given out, and their epochs.
  * - `consumer_groups`, `members`, `assignments`, `offsets`.
  * - `counters`: `resolves` is written by each look-up after an unknown commit (see `resolveFlush`).
@@ -114,6 +119,41 @@ export const migrations: readonly Migration[] = [
         value INTEGER NOT NULL
       ) STRICT, WITHOUT ROWID;
       INSERT INTO counters (name, value) VALUES ('resolves', 0);
+    `,
+  },
+  {
+    version: 2,
+    sql: `
+      ALTER TABLE partitions ADD COLUMN merged_until INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE runs ADD COLUMN load TEXT;
+      ALTER TABLE runs ADD COLUMN retiring INTEGER NOT NULL DEFAULT 0;
+      CREATE INDEX flushes_by_object ON flushes (object_key);
+      CREATE TABLE merges (
+        merge_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        topic_id TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        base_offset INTEGER NOT NULL,
+        end_offset INTEGER NOT NULL,
+        object_key TEXT NOT NULL UNIQUE,
+        position INTEGER NOT NULL,
+        length INTEGER NOT NULL,
+        entries BLOB NOT NULL,
+        UNIQUE (topic_id, partition, end_offset)
+      ) STRICT;
+      CREATE TABLE merge_trims (
+        topic_id TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        PRIMARY KEY (topic_id, partition)
+      ) STRICT, WITHOUT ROWID;
+      CREATE TABLE doomed (
+        object_key TEXT PRIMARY KEY,
+        doomed_at_ms INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX doomed_by_age ON doomed (doomed_at_ms);
+      CREATE TABLE swept (
+        object_key TEXT PRIMARY KEY,
+        swept_at_ms INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
     `,
   },
 ];

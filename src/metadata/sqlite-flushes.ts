@@ -5,6 +5,7 @@ import { type ChunkIndexEntry, decodeIndex, encodeIndex } from "../format/chunk-
 import type { CommittedFlush, FlushCommit, FlushOutcome, MetadataStore } from "./metadata-store.ts";
 import { bytesOf, numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
 import { isLive } from "./sqlite-leases.ts";
+import { doom, isSwept } from "./sqlite-sweeps.ts";
 
 type FlushStore = Pick<
   MetadataStore,
@@ -33,7 +34,7 @@ export function createFlushStore(db: SqliteDatabase): FlushStore {
       return db.read("listing flushes", () => db.all(sql, afterFlushId, limit).map(flushOf));
     },
     async dropDeadFlushes(limit) {
-      return db.write("trimming flushes", () => dropDeadFlushes(db, limit));
+      return db.write("trimming flushes", (nowMs) => dropDeadFlushes(db, limit, nowMs));
     },
   };
 }
@@ -67,6 +68,7 @@ function commitFlush(db: SqliteDatabase, flush: FlushCommit, nowMs: number): Flu
     throw defect(flush, problem ?? "");
   }
   checkOrder(flush);
+  if (isSwept(db, location.key)) return { status: "swept" };
   insertFlush(db, flush, location, first);
   for (const { topicId, partition, baseOffset, recordCount } of entries) {
     db.run(
@@ -149,17 +151,17 @@ function flushOf(row: SqlRow): CommittedFlush {
  * Looks only at flushes whose watched partition no longer needs them, at most `limit` of them in a call: each is either dead, or
  * gets another partition to be watched. A partition leaves `trims` when none of its flushes is left to look at.
  */
-function dropDeadFlushes(db: SqliteDatabase, limit: number): CommittedFlush[] {
+function dropDeadFlushes(db: SqliteDatabase, limit: number, nowMs: number): CommittedFlush[] {
   const dead: CommittedFlush[] = [];
-  const logStarts: LogStarts = new Map();
+  const bounds: NeededFrom = new Map();
   let left = limit;
   while (left > 0) {
     const trim = db.get("SELECT topic_id, partition FROM trims LIMIT 1");
     if (trim === undefined) break;
     const partition = { topicId: textOf(trim, "topic_id"), partition: numberOf(trim, "partition") };
-    const candidates = unwatched(db, partition, left, logStarts);
+    const candidates = unwatched(db, partition, left, bounds);
     for (const flush of candidates) {
-      if (rewatch(db, flush, logStarts)) continue;
+      if (rewatch(db, flush, bounds)) continue;
       db.run("DELETE FROM flushes WHERE flush_id = ?", flush.flushId);
       dead.push(flush);
     }
@@ -169,30 +171,35 @@ function dropDeadFlushes(db: SqliteDatabase, limit: number): CommittedFlush[] {
       db.run(sql, partition.topicId, partition.partition);
     }
   }
+  const keys = new Set(dead.map((it) => it.location.key));
+  for (const key of keys) {
+    const needed = db.get("SELECT 1 FROM flushes WHERE object_key = ? LIMIT 1", key);
+    if (needed === undefined) doom(db, key, nowMs);
+  }
   return dead;
 }
 
 /** What was looked up in this transaction: flushes with many partitions have the same ones again and again. */
-type LogStarts = Map<string, number | undefined>;
+type NeededFrom = Map<string, number | undefined>;
 
 function unwatched(
   db: SqliteDatabase,
   it: TopicPartition,
   limit: number,
-  logStarts: LogStarts,
+  bounds: NeededFrom,
 ): CommittedFlush[] {
-  const logStart = logStartOf(db, it, logStarts) ?? Number.MAX_SAFE_INTEGER;
+  const neededFrom = neededFromOf(db, it, bounds) ?? Number.MAX_SAFE_INTEGER;
   const sql =
     `SELECT ${COLUMNS} FROM flushes WHERE watch_topic_id = ? AND watch_partition = ? ` +
     "AND watch_end <= ? ORDER BY watch_end LIMIT ?";
-  return db.all(sql, it.topicId, it.partition, logStart, limit).map(flushOf);
+  return db.all(sql, it.topicId, it.partition, neededFrom, limit).map(flushOf);
 }
 
 /** Finds a partition that still needs the flush. False: there is none. */
-function rewatch(db: SqliteDatabase, flush: CommittedFlush, logStarts: LogStarts): boolean {
+function rewatch(db: SqliteDatabase, flush: CommittedFlush, bounds: NeededFrom): boolean {
   for (const entry of flush.entries) {
-    const logStart = logStartOf(db, entry, logStarts);
-    if (logStart === undefined || endOf(entry) <= logStart) continue;
+    const neededFrom = neededFromOf(db, entry, bounds);
+    if (neededFrom === undefined || endOf(entry) <= neededFrom) continue;
     db.run(
       "UPDATE flushes SET watch_topic_id = ?, watch_partition = ?, watch_end = ? WHERE flush_id = ?",
       entry.topicId,
@@ -205,20 +212,25 @@ function rewatch(db: SqliteDatabase, flush: CommittedFlush, logStarts: LogStarts
   return false;
 }
 
-/** Undefined: the partition is deleted. */
-function logStartOf(
+/**
+ * First offset of the partition for which flushes are needed: what is below lies before the log start, or is merged.
+ * Undefined: the partition is deleted.
+ */
+function neededFromOf(
   db: SqliteDatabase,
   it: TopicPartition,
-  logStarts: LogStarts,
+  bounds: NeededFrom,
 ): number | undefined {
   const key = partitionKey(it.topicId, it.partition);
-  const known = logStarts.get(key);
-  if (known !== undefined || logStarts.has(key)) return known;
-  const sql = "SELECT log_start FROM partitions WHERE topic_id = ? AND partition = ?";
+  const known = bounds.get(key);
+  if (known !== undefined || bounds.has(key)) return known;
+  const sql =
+    "SELECT max(log_start, merged_until) AS needed_from FROM partitions " +
+    "WHERE topic_id = ? AND partition = ?";
   const row = db.get(sql, it.topicId, it.partition);
-  const logStart = row === undefined ? undefined : numberOf(row, "log_start");
-  logStarts.set(key, logStart);
-  return logStart;
+  const neededFrom = row === undefined ? undefined : numberOf(row, "needed_from");
+  bounds.set(key, neededFrom);
+  return neededFrom;
 }
 
 function endOf(entry: ChunkIndexEntry): number {

@@ -1,12 +1,19 @@
 /** Runs and their leases, in SQLite. Part of `createSqliteMetadata`. */
 import { StreamHouseError } from "../core/errors.ts";
 import type { TopicPartition } from "../core/topic.ts";
-import type { AgentRun, LeaseGrant, MetadataStore } from "./metadata-store.ts";
+import type { AgentLoad, AgentRun, LeaseGrant, MetadataStore } from "./metadata-store.ts";
 import { bytesOf, numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
 
 type LeaseStore = Pick<
   MetadataStore,
-  "startRun" | "renewRun" | "endRun" | "listRuns" | "acquireLeases" | "releaseLeases" | "listLeases"
+  | "startRun"
+  | "renewRun"
+  | "retireRun"
+  | "endRun"
+  | "listRuns"
+  | "acquireLeases"
+  | "releaseLeases"
+  | "listLeases"
 >;
 
 export function createLeaseStore(db: SqliteDatabase): LeaseStore {
@@ -14,17 +21,26 @@ export function createLeaseStore(db: SqliteDatabase): LeaseStore {
     async startRun(run) {
       return db.write("starting a run", (nowMs) => startRun(db, run, nowMs));
     },
-    async renewRun(runId, ttlMs) {
+    async renewRun(runId, ttlMs, load) {
       return db.write("renewing a run", (nowMs) => {
-        const sql = "UPDATE runs SET expires_at_ms = ? WHERE run_id = ?";
-        return db.run(sql, nowMs + ttlMs, runId).changes === 1;
+        // A renewal that says nothing of the load leaves what was said before.
+        const sql = "UPDATE runs SET expires_at_ms = ?, load = coalesce(?, load) WHERE run_id = ?";
+        const text = load === undefined ? null : JSON.stringify(load);
+        return db.run(sql, nowMs + ttlMs, text, runId).changes === 1;
+      });
+    },
+    async retireRun(runId) {
+      db.write("retiring a run", () => {
+        db.run("UPDATE runs SET retiring = 1 WHERE run_id = ?", runId);
       });
     },
     async endRun(runId) {
       db.write("ending a run", () => endRun(db, runId));
     },
     async listRuns() {
-      return db.read("listing runs", () => db.all("SELECT * FROM runs ORDER BY run_id").map(runOf));
+      return db.read("listing runs", (nowMs) =>
+        db.all("SELECT * FROM runs ORDER BY run_id").map((row) => runOf(row, nowMs)),
+      );
     },
     async acquireLeases(runId, partitions) {
       return db.write("taking leases", (nowMs) => acquireLeases(db, runId, partitions, nowMs));
@@ -36,12 +52,14 @@ export function createLeaseStore(db: SqliteDatabase): LeaseStore {
         for (const it of partitions) db.run(sql, it.topicId, it.partition, runId);
       });
     },
-    async listLeases() {
+    async listLeases(topicId) {
+      const one = topicId === undefined ? "" : "AND topic_id = ? ";
       const sql =
-        "SELECT topic_id, partition, run_id, epoch FROM partitions WHERE run_id IS NOT NULL " +
+        `SELECT topic_id, partition, run_id, epoch FROM partitions WHERE run_id IS NOT NULL ${one}` +
         "ORDER BY topic_id, partition";
+      const wanted = topicId === undefined ? [] : [topicId];
       return db.read("listing leases", () =>
-        db.all(sql).map((row) => ({
+        db.all(sql, ...wanted).map((row) => ({
           topicId: textOf(row, "topic_id"),
           partition: numberOf(row, "partition"),
           runId: textOf(row, "run_id"),
@@ -78,7 +96,9 @@ function startRun(
     nowMs,
     expiresAtMs,
   );
-  return { runId, agentId, address, startedAtMs: nowMs, expiresAtMs };
+  const isLive = expiresAtMs > nowMs;
+  const fresh = { isLive, isRetiring: false, load: undefined };
+  return { runId, agentId, address, startedAtMs: nowMs, expiresAtMs, ...fresh };
 }
 
 /** Frees its partitions (their epochs stay, and rise when somebody takes them) and forgets it. */
@@ -156,12 +176,16 @@ export function isLive(db: SqliteDatabase, runId: string, nowMs: number): boolea
   return row !== undefined && numberOf(row, "expires_at_ms") > nowMs;
 }
 
-function runOf(row: SqlRow): AgentRun {
+function runOf(row: SqlRow, nowMs: number): AgentRun {
+  const expiresAtMs = numberOf(row, "expires_at_ms");
   return {
     runId: textOf(row, "run_id"),
     agentId: textOf(row, "agent_id"),
     address: textOf(row, "address"),
     startedAtMs: numberOf(row, "started_at_ms"),
-    expiresAtMs: numberOf(row, "expires_at_ms"),
+    expiresAtMs,
+    isLive: expiresAtMs > nowMs,
+    isRetiring: numberOf(row, "retiring") === 1,
+    load: row.load === null ? undefined : (JSON.parse(textOf(row, "load")) as AgentLoad),
   };
 }

@@ -111,11 +111,13 @@ function alterTopic(
 
 function deleteTopic(db: SqliteDatabase, name: string): Topic {
   const topic = mustFind(db, name);
-  // Its flushes go when trimming comes by.
-  db.run(
-    "INSERT OR IGNORE INTO trims (topic_id, partition) SELECT topic_id, partition FROM partitions WHERE topic_id = ?",
-    topic.id,
-  );
+  // Its flushes and merges go when trimming comes by.
+  for (const table of ["trims", "merge_trims"]) {
+    db.run(
+      `INSERT OR IGNORE INTO ${table} (topic_id, partition) SELECT topic_id, partition FROM partitions WHERE topic_id = ?`,
+      topic.id,
+    );
+  }
   for (const table of ["partitions", "producer_states", "assignments", "offsets", "topics"]) {
     db.run(`DELETE FROM ${table} WHERE topic_id = ?`, topic.id);
   }
@@ -144,11 +146,13 @@ function advanceLogStart(db: SqliteDatabase, partition: TopicPartition, wanted: 
     topicId,
     partition.partition,
   );
-  db.run(
-    "INSERT OR IGNORE INTO trims (topic_id, partition) VALUES (?, ?)",
-    topicId,
-    partition.partition,
-  );
+  for (const table of ["trims", "merge_trims"]) {
+    db.run(
+      `INSERT OR IGNORE INTO ${table} (topic_id, partition) VALUES (?, ?)`,
+      topicId,
+      partition.partition,
+    );
+  }
 }
 
 function boundsOf(db: SqliteDatabase, it: TopicPartition): PartitionBounds | undefined {

@@ -8,10 +8,13 @@ import type { MetadataStore } from "./metadata-store.ts";
 import { SqliteDatabase } from "./sqlite-database.ts";
 import { createFlushStore } from "./sqlite-flushes.ts";
 import { createGroupStore } from "./sqlite-groups.ts";
+import { hintedMetadata } from "./sqlite-hints.ts";
 import { createLagStore } from "./sqlite-lag.ts";
 import { createLeaseStore } from "./sqlite-leases.ts";
+import { createMergeStore } from "./sqlite-merges.ts";
 import { createProducerStore } from "./sqlite-producers.ts";
 import { SqliteSnapshots } from "./sqlite-snapshots.ts";
+import { createSweepStore } from "./sqlite-sweeps.ts";
 import { createTopicStore } from "./sqlite-topics.ts";
 
 /** Where the database is, and the ports it uses. */
@@ -30,11 +33,13 @@ export interface SqliteMetadataComponents {
 export function createSqliteMetadata(components: SqliteMetadataComponents): MetadataStore {
   const db = new SqliteDatabase(components);
   const snapshots = new SqliteSnapshots(db, components.clock);
-  return {
+  const store: Omit<MetadataStore, "watch"> = {
     kind: "sqlite",
     ...createTopicStore(db, components.random ?? systemRandom),
     ...createLeaseStore(db),
     ...createFlushStore(db),
+    ...createMergeStore(db),
+    ...createSweepStore(db),
     ...createProducerStore(db),
     ...createGroupStore(db),
     ...createLagStore(snapshots),
@@ -43,4 +48,5 @@ export function createSqliteMetadata(components: SqliteMetadataComponents): Meta
       db.close();
     },
   };
+  return hintedMetadata(store, components);
 }

@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import type { CommittedFlush, MetadataStore } from "../../metadata/metadata-store.ts";
 import {
   code,
+  dropAll,
   flushOf,
   fresh,
   heldTopic,
@@ -24,18 +25,6 @@ async function flushesOf(metadata: MetadataStore, runId: string): Promise<Commit
     found.push(...page.filter((it) => it.runId === runId));
     if (page.length < 3) return found;
   }
-}
-
-async function dropAll(metadata: MetadataStore, limit = 100): Promise<CommittedFlush[]> {
-  const dropped: CommittedFlush[] = [];
-  // Bounded: each call either finishes a partition or looks at `limit` flushes.
-  for (let quiet = 0; quiet < 20; quiet++) {
-    const some = await metadata.dropDeadFlushes(limit);
-    assert.ok(some.length <= limit);
-    if (some.length > 0) quiet = 0;
-    dropped.push(...some);
-  }
-  return dropped;
 }
 
 export function flushContract(subject: () => MetadataSubject): void {

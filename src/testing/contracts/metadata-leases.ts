@@ -27,6 +27,9 @@ export function leaseContract(subject: () => MetadataSubject): void {
         ...run,
         startedAtMs: started.startedAtMs,
         expiresAtMs: started.startedAtMs + 5_000,
+        isLive: true,
+        isRetiring: false,
+        load: undefined,
       });
       const listed = await metadata.listRuns();
       assert.deepEqual(
@@ -40,6 +43,32 @@ export function leaseContract(subject: () => MetadataSubject): void {
         false,
       );
       assert.equal(await metadata.renewRun(runId, 5_000), false);
+    });
+
+    it("are live until they expire by the store's clock, and tell their last load", async () => {
+      const { metadata, advance } = subject();
+      const runId = fresh("run");
+      await startRun(metadata, runId, 1_000);
+      const find = async () => (await metadata.listRuns()).find((it) => it.runId === runId);
+      assert.deepEqual([(await find())?.isLive, (await find())?.load], [true, undefined]);
+      const load = {
+        recordsInPerSecond: 1_234.5,
+        bytesInPerSecond: 100_000,
+        bytesOutPerSecond: 0,
+        flushesPerSecond: 4.75,
+      };
+      await advance(999);
+      assert.equal(await metadata.renewRun(runId, 1_000, load), true);
+      await advance(999);
+      assert.deepEqual([(await find())?.isLive, (await find())?.load], [true, load]);
+      // A renewal that says nothing leaves what was said.
+      assert.equal(await metadata.renewRun(runId, 1_000), true);
+      assert.deepEqual((await find())?.load, load);
+      await advance(1_000);
+      assert.deepEqual([(await find())?.isLive, (await find())?.load], [false, load]);
+      assert.equal(await metadata.renewRun(runId, 1_000), true);
+      assert.equal((await find())?.isLive, true);
+      await metadata.endRun(runId);
     });
 
     it("go to one run; asking again renews without a new epoch", async () => {
@@ -179,6 +208,44 @@ export function leaseContract(subject: () => MetadataSubject): void {
       const late = flushOf(dead, 1, [{ topicId: topic.id, baseOffset: 0 }]);
       assert.equal((await metadata.commitFlush(late)).status, "refused");
       assert.equal(await metadata.renewRun(dead, 1_000), false);
+    });
+
+    it("of a retiring run stay its own until it releases them: it renews and commits, and is listed as retiring", async () => {
+      const { metadata } = subject();
+      const { topic, runId } = await heldTopic(metadata);
+      const retiring = async () =>
+        (await metadata.listRuns()).find((it) => it.runId === runId)?.isRetiring;
+      assert.equal(await retiring(), false);
+      await metadata.retireRun(runId);
+      await metadata.retireRun(runId);
+      assert.equal(await retiring(), true);
+      assert.equal(await metadata.renewRun(runId, 10_000), true);
+      assert.equal(await retiring(), true);
+      const rival = fresh("run");
+      await startRun(metadata, rival);
+      assert.deepEqual(await metadata.acquireLeases(rival, partitionsOf(topic)), []);
+      const flush = flushOf(runId, 1, [{ topicId: topic.id, baseOffset: 0 }]);
+      assert.deepEqual(await metadata.commitFlush(flush), { status: "committed" });
+      await metadata.releaseLeases(runId, partitionsOf(topic));
+      assert.equal((await metadata.acquireLeases(rival, partitionsOf(topic))).length, 1);
+      await metadata.endRun(runId);
+      // Over: there is nothing to retire.
+      await metadata.retireRun(runId);
+      assert.equal(await retiring(), undefined);
+    });
+
+    it("are listed of one topic only, if asked so", async () => {
+      const { metadata } = subject();
+      const first = await heldTopic(metadata, 2);
+      const second = await heldTopic(metadata, 1);
+      const listed = await metadata.listLeases(first.topic.id);
+      assert.deepEqual(
+        listed.map((it) => [it.topicId, it.partition, it.runId, it.epoch]),
+        [0, 1].map((partition) => [first.topic.id, partition, first.runId, 1]),
+      );
+      const all = await metadata.listLeases();
+      assert.ok(all.some((it) => it.topicId === second.topic.id));
+      assert.deepEqual(await metadata.listLeases(fresh("topic")), []);
     });
 
     it("are not for runs that nobody started", async () => {

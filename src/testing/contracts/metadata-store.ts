@@ -1,13 +1,16 @@
 /**
  * What every metadata store promises. Run by metadata-store.test.ts for each implementation. The parts by noun are in
- * metadata-topics.ts, -leases.ts, -flushes.ts and -groups.ts.
+ * metadata-topics.ts, -leases.ts, -flushes.ts, -merges.ts, -sweeps.ts, -hints.ts and -groups.ts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { flushContract } from "./metadata-flushes.ts";
 import { groupContract } from "./metadata-groups.ts";
+import { hintContract } from "./metadata-hints.ts";
 import { leaseContract } from "./metadata-leases.ts";
+import { mergeContract } from "./metadata-merges.ts";
 import { code, type MetadataSubject } from "./metadata-subject.ts";
+import { sweepContract } from "./metadata-sweeps.ts";
 import { topicContract } from "./metadata-topics.ts";
 
 /** How the contract gets a metadata store to look at. */
@@ -32,6 +35,9 @@ export function metadataStoreContract(name: string, contract: MetadataContractSu
     topicContract(get);
     leaseContract(get);
     flushContract(get);
+    mergeContract(get);
+    sweepContract(get);
+    hintContract(get);
     groupContract(get);
 
     it("refuses everything once it is closed, and closes twice", async () => {

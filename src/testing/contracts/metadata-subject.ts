@@ -4,7 +4,13 @@ import { StreamHouseError } from "../../core/errors.ts";
 import { createUuid } from "../../core/ids.ts";
 import type { Topic } from "../../core/topic.ts";
 import type { ChunkIndexEntry } from "../../format/chunk.ts";
-import type { FlushCommit, LeaseGrant, MetadataStore } from "../../metadata/metadata-store.ts";
+import type { MergedSegment } from "../../metadata/merge-store.ts";
+import type {
+  CommittedFlush,
+  FlushCommit,
+  LeaseGrant,
+  MetadataStore,
+} from "../../metadata/metadata-store.ts";
 
 /** A store to test, and its clock. */
 export interface MetadataSubject {
@@ -91,4 +97,49 @@ export function flushOf(
   const key = `segments/2026-01-01/${runId}-000000000001.seg`;
   const location = { key, position: 1_000 * flushSequence, length: 64 + 100 * inputs.length };
   return { runId, flushSequence, location, entries, producerStates };
+}
+
+/** The same flush in an object of its own choice. */
+export function inObject(flush: FlushCommit, key: string): FlushCommit {
+  return { ...flush, location: { ...flush.location, key } };
+}
+
+/** Forgets every flush that is dead, `limit` at a time. */
+export async function dropAll(metadata: MetadataStore, limit = 100): Promise<CommittedFlush[]> {
+  const dropped: CommittedFlush[] = [];
+  // Bounded: each call either finishes a partition or looks at `limit` flushes.
+  for (let quiet = 0; quiet < 20; quiet++) {
+    const some = await metadata.dropDeadFlushes(limit);
+    assert.ok(some.length <= limit);
+    if (some.length > 0) quiet = 0;
+    dropped.push(...some);
+  }
+  return dropped;
+}
+
+/** A merged segment of these pieces, one behind the other from `baseOffset` on; each number is a piece's records. */
+export function mergeOf(
+  topicId: string,
+  partition: number,
+  baseOffset: number,
+  pieces: readonly number[],
+  epoch = 1,
+): MergedSegment {
+  const entries: ChunkIndexEntry[] = [];
+  let next = baseOffset;
+  for (const [i, recordCount] of pieces.entries()) {
+    entries.push({
+      ...{ topicId, partition, epoch, recordCount },
+      position: 100 * i,
+      length: 100,
+      baseOffset: next,
+      minTimestamp: 1_700_000_000_000 + i,
+      maxTimestamp: 1_700_000_001_000 + i,
+      appendTimeMs: 1_700_000_002_000 + i,
+    });
+    next += recordCount;
+  }
+  const key = `topics/${topicId}/${partition}/${fresh("merged")}.seg`;
+  const location = { key, position: 0, length: 100 * pieces.length };
+  return { topicId, partition, baseOffset, endOffset: next, location, entries };
 }
