@@ -220,10 +220,8 @@ export class Flusher {
   }
 
   #writeFailed(flush: Flush, error: StreamHouseError): void {
-    this.#parts.logger.warn("a flush could not be written", {
-      flush: flush.sequence,
-      error: error.message,
-    });
+    const what = { flush: flush.sequence, error: error.message };
+    this.#parts.logger.warn("a flush could not be written", what);
     this.#pacer.writeFailed();
     this.#retry(flush, error, error.code === "STORE_FULL" || !error.retriable);
   }
