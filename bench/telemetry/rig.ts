@@ -33,7 +33,8 @@ async function openGrpc(telemetry: TelemetryOptions | false): Promise<Rig> {
   const teardown = new Teardown(silentLogger);
   const runId = createUlid(systemClock.now(), systemRandom);
   try {
-    const { predecessorsDead, ...stores } = openMemoryStores(runId, systemClock, teardown);
+    const opened = openMemoryStores({ ...common, runId, teardown });
+    const { predecessorsDead, ...stores } = opened;
     const agent = createAgent({ ...stores, ...common, telemetry }, { runId, predecessorsDead });
     teardown.add("agent", () => agent.stop());
     const parts = { ...common, api: agent.api, telemetry: agent.telemetry };

@@ -23,6 +23,7 @@ const operations: Readonly<Record<Operation, true>> = {
   listTopics: true,
   startRun: true,
   renewRun: true,
+  retireRun: true,
   endRun: true,
   listRuns: true,
   acquireLeases: true,

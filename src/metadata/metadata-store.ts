@@ -21,6 +21,8 @@ export interface AgentRun {
   readonly expiresAtMs: number;
   /** It had not expired when it was read, by the store's clock: agents' own clocks may be apart. */
   readonly isLive: boolean;
+  /** On its way out (`retireRun`): it keeps what it holds until it has handed it over, and is to get nothing more. */
+  readonly isRetiring: boolean;
   /** As told by its last renewal; undefined before the first. */
   readonly load: AgentLoad | undefined;
 }
@@ -189,6 +191,11 @@ export interface MetadataStore extends MergeStore {
   }): Promise<AgentRun>;
   /** One write renews all of the run's leases. False: the run is over (expired and taken over, or ended). */
   renewRun(runId: string, ttlMs: number, load?: AgentLoad): Promise<boolean>;
+  /**
+   * Says that the run is to get no more leases, and that others should hold what it has: `listRuns` shows it, a hint (`assignment`)
+   * tells it. It can be renewed, commit and release as before. Nothing happens if the run is over.
+   */
+  retireRun(runId: string): Promise<void>;
   /** Releases all its leases and forgets it. */
   endRun(runId: string): Promise<void>;
   listRuns(): Promise<readonly AgentRun[]>;
@@ -202,7 +209,8 @@ export interface MetadataStore extends MergeStore {
     partitions: readonly TopicPartition[],
   ): Promise<readonly LeaseGrant[]>;
   releaseLeases(runId: string, partitions: readonly TopicPartition[]): Promise<void>;
-  listLeases(): Promise<readonly Lease[]>;
+  /** Of every topic, or of one. */
+  listLeases(topicId?: string): Promise<readonly Lease[]>;
 
   // The log's index
   /**
