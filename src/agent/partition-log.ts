@@ -9,6 +9,8 @@ import type { ChunkIndexEntry, ChunkLocation } from "../format/chunk.ts";
 /** One partition's part of one flush, as the index keeps it. */
 export interface Share {
   readonly key: string;
+  /** The chunk or merged segment that it is a part of. */
+  readonly within: ChunkLocation;
   /** First byte in the object. */
   readonly position: number;
   readonly length: number;
@@ -27,12 +29,16 @@ const APPENDED = 3;
 const MAX_TIME = 4;
 const RUNNING_MAX = 5;
 
+/** Takes the place of a chunk whose share was trimmed, so that it is let go at once. */
+const GONE: ChunkLocation = { key: "", position: 0, length: 0 };
+
 export class PartitionLog implements TopicPartition {
   readonly topicId: string;
   readonly partition: number;
   readonly key: string;
   #cells = new Float64Array(WIDTH * 4);
-  #keys: string[] = [];
+  /** The chunk (or merged segment) of each share: one object for all shares of a flush. */
+  #chunks: ChunkLocation[] = [];
   #head = 0;
   #end = 0;
   #highWatermark: number;
@@ -85,7 +91,7 @@ export class PartitionLog implements TopicPartition {
     this.#cells[at + APPENDED] = entry.appendTimeMs;
     this.#cells[at + MAX_TIME] = entry.maxTimestamp;
     this.#cells[at + RUNNING_MAX] = Math.max(before, entry.maxTimestamp);
-    this.#keys[this.#end] = location.key;
+    this.#chunks[this.#end] = location;
     this.#end++;
     this.#highWatermark = entry.baseOffset + entry.recordCount;
     this.#wake();
@@ -120,8 +126,10 @@ export class PartitionLog implements TopicPartition {
   share(i: number): Share | undefined {
     const at = this.#head + i;
     if (i < 0 || at >= this.#end) return undefined;
+    const within = this.#chunks[at] as ChunkLocation;
     return {
-      key: this.#keys[at] as string,
+      key: within.key,
+      within,
       position: this.#cell(at, POSITION),
       length: this.#cell(at, LENGTH),
       baseOffset: this.#cell(at, BASE),
@@ -216,7 +224,7 @@ export class PartitionLog implements TopicPartition {
     while (head < this.#end) {
       const end = head + 1 < this.#end ? this.#cell(head + 1, BASE) : this.#highWatermark;
       if (end > logStart) break;
-      this.#keys[head] = "";
+      this.#chunks[head] = GONE;
       head++;
     }
     if (head === this.#head) return;
@@ -238,7 +246,7 @@ export class PartitionLog implements TopicPartition {
     const cells = new Float64Array(WIDTH * Math.max(4, rows * 2));
     cells.set(this.#cells.subarray(this.#head * WIDTH, this.#end * WIDTH));
     this.#cells = cells;
-    this.#keys = this.#keys.slice(this.#head, this.#end);
+    this.#chunks = this.#chunks.slice(this.#head, this.#end);
     this.#head = 0;
     this.#end = rows;
   }
