@@ -1,6 +1,7 @@
 /**
  * When the next flush may be sealed: at once when none is under way, otherwise by age or bytes, never beyond the sink's overlap,
- * and after a pause when writing failed. Numbers in, number out; the flusher sets the timer.
+ * never sooner than the interval where each costs money, and after a pause when writing failed. Numbers in, number out; the flusher
+ * sets the timer.
  */
 import type { Clock } from "../core/clock.ts";
 import type { RandomBytes } from "../core/ids.ts";
@@ -30,6 +31,7 @@ export class FlushPacer {
   readonly #concurrency: number;
   #failures = 0;
   #notBefore = Number.NEGATIVE_INFINITY;
+  #sealedAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     components: { readonly clock: Clock; readonly random: RandomBytes },
@@ -40,6 +42,10 @@ export class FlushPacer {
     this.#random = components.random;
     this.#options = options;
     this.#concurrency = concurrency;
+  }
+
+  sealed(): void {
+    this.#sealedAt = this.#clock.monotonic();
   }
 
   writeSucceeded(): void {
@@ -60,8 +66,10 @@ export class FlushPacer {
     if (full) return Number.POSITIVE_INFINITY;
     const now = this.#clock.monotonic();
     const pause = Math.max(0, this.#notBefore - now);
-    const due = at.flushes === 0 || at.draining || at.bufferedBytes >= this.#options.flushBytes;
-    return due ? pause : Math.max(pause, oldest.receivedAt + this.#options.flushAgeMs - now);
+    if (at.draining || at.bufferedBytes >= this.#options.flushBytes) return pause;
+    const interval = this.#sealedAt + this.#options.flushIntervalMs - now;
+    const age = at.flushes === 0 ? 0 : oldest.receivedAt + this.#options.flushAgeMs - now;
+    return Math.max(pause, interval, age);
   }
 
   /** Until the first batch of an undone flush is over its time limit. */

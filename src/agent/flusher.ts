@@ -165,6 +165,7 @@ export class Flusher {
     const { buffer, lease, settler } = this.#parts;
     const batches = buffer.take(this.#options.flushBytesMax);
     this.#sequence++;
+    this.#pacer.sealed();
     const input = {
       runId: lease.runId,
       sequence: this.#sequence,

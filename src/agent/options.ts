@@ -24,7 +24,12 @@ export interface AgentOptions {
   readonly predecessorsDead?: boolean | undefined;
   /** Longest wait in the buffer while another flush is under way. Default 5, on S3 200. */
   readonly flushAgeMs?: number | undefined;
-  /** This much in the buffer is flushed without waiting for the age. Default 4 MiB, on S3 8 MiB. */
+  /**
+   * Least time from the beginning of one flush to the next, unless `flushBytes` are waiting. On S3 each flush is a PUT that is paid
+   * for: docs/deployment.md has what an agent costs by this setting. Default 0, on S3 200.
+   */
+  readonly flushIntervalMs?: number | undefined;
+  /** This much in the buffer is flushed without waiting for age or interval. Default 4 MiB, on S3 8 MiB. */
   readonly flushBytes?: number | undefined;
   /** A flush that is not committed this long after its first seal fails. Default 10,000. */
   readonly flushTimeLimitMs?: number | undefined;
@@ -57,6 +62,7 @@ export interface ResolvedAgentOptions {
   readonly leaseRenewMs: number;
   readonly predecessorsDead: boolean;
   readonly flushAgeMs: number;
+  readonly flushIntervalMs: number;
   readonly flushBytes: number;
   /** Most bytes in one flush: four times `flushBytes`, so that a slow store gets larger writes, not more. */
   readonly flushBytesMax: number;
@@ -114,6 +120,7 @@ export function resolveAgentOptions(
     leaseRenewMs,
     predecessorsDead: options.predecessorsDead ?? false,
     flushAgeMs: whole("flushAgeMs", options.flushAgeMs, remote ? 200 : 5, 0, 60_000),
+    flushIntervalMs: whole("flushIntervalMs", options.flushIntervalMs, remote ? 200 : 0, 0, 60_000),
     flushBytes,
     flushBytesMax: flushBytes * 4,
     flushTimeLimitMs: whole("flushTimeLimitMs", options.flushTimeLimitMs, 10_000, 10, 600_000),

@@ -172,8 +172,10 @@ describe("the agent's settings", () => {
   it("depend on the store: short flushes on a folder, long ones on S3", () => {
     const folder = resolveAgentOptions();
     assert.deepEqual([folder.flushAgeMs, folder.flushBytes], [5, 4 * 1_048_576]);
+    assert.equal(folder.flushIntervalMs, 0);
     const s3 = resolveAgentOptions({}, "s3");
     assert.deepEqual([s3.flushAgeMs, s3.flushBytes], [200, 8 * 1_048_576]);
+    assert.equal(s3.flushIntervalMs, 200);
     assert.ok(Object.isFrozen(s3));
   });
 
