@@ -150,7 +150,7 @@ export class Fleet {
 
   /** The holder of the partition, once there is one that is not `other`. */
   async holderBut(other: Member, topicId: string, partition = 0): Promise<Member> {
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 1_000; i++) {
       const holder = await this.holder(topicId, partition);
       if (holder !== undefined && holder !== other) return holder;
       await this.clock.run(500);
