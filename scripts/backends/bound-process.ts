@@ -64,6 +64,11 @@ export class BoundProcess implements AsyncDisposable {
     return this.#ended;
   }
 
+  /** The server's own, once it has ended; 128 and the signal's number if one ended it. Null before. */
+  get exitCode(): number | null {
+    return this.#guard.exitCode;
+  }
+
   /** The server's own pid (not the shell's), once it runs. */
   get pid(): number | undefined {
     return this.#pid;
