@@ -11,6 +11,7 @@ import type { Scratch } from "./paths.ts";
 import { type ProduceOptions, produceContender } from "./produce.ts";
 import { rawGrpcContender } from "./raw-grpc.ts";
 import { rawWriteContender } from "./raw-write.ts";
+import { scalePhases } from "./scale/catalogue.ts";
 import type { BenchSettings } from "./settings.ts";
 import { telemetryPhases } from "./telemetry/catalogue.ts";
 import { createWorkload, type Workload } from "./workload.ts";
@@ -78,6 +79,7 @@ function allPhases(settings: BenchSettings, scratch: Scratch): readonly Phase[] 
     { contenders: side, rounds, warmUpRounds },
     { contenders: memory, rounds: 1, warmUpRounds: 0 },
     ...telemetryPhases(settings, workload),
+    ...scalePhases(settings, workload),
   ];
 }
 

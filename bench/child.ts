@@ -16,8 +16,11 @@ const isDeno = process.versions.deno !== undefined;
 export interface Child {
   /** The JSON line. */
   readonly ready: Readonly<Record<string, unknown>>;
+  readonly pid: number;
   /** Sends SIGTERM, and SIGKILL to one that does not end in time. */
   stop(): Promise<void>;
+  /** SIGKILL at once. Resolves when it is gone. */
+  kill(): Promise<void>;
 }
 
 const running = new Set<ChildProcess>();
@@ -28,10 +31,15 @@ export function killChildren(): void {
 }
 
 /** @throws Error with the end of its log if the program ends or says nothing in time */
-export async function startChild(program: string, args: readonly string[]): Promise<Child> {
+export async function startChild(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Child> {
   const [command, ...prefix] = runtimeCommand();
   const child = spawn(command, [...prefix, program, ...args], {
     cwd: root,
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   running.add(child);
@@ -42,7 +50,8 @@ export async function startChild(program: string, args: readonly string[]): Prom
   });
   try {
     const ready = await readyLine(child);
-    return { ready, stop: () => stop(child, program) };
+    const pid = child.pid ?? 0;
+    return { ready, pid, stop: () => stop(child, program), kill: () => kill(child) };
   } catch (cause) {
     child.kill("SIGKILL");
     throw new Error(`${program} did not start: ${(cause as Error).message}\n${log}`, { cause });
@@ -67,6 +76,13 @@ async function readyLine(child: ChildProcess): Promise<Record<string, unknown>> 
   const ready: unknown = JSON.parse(await Promise.race([line, ended]));
   if (typeof ready !== "object" || ready === null) throw new Error("its first line is no object");
   return ready as Record<string, unknown>;
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill("SIGKILL");
+  await exit;
 }
 
 async function stop(child: ChildProcess, program: string): Promise<void> {

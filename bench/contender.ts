@@ -3,7 +3,18 @@
  * whatever else the machine does meets all of them alike. Within a round the order is rotated.
  */
 
-export type Unit = "records/s" | "MB/s" | "ns" | "ms" | "bytes" | "KiB" | "MiB" | "ratio";
+export type Unit =
+  | "records/s"
+  | "MB/s"
+  | "ns"
+  | "ms"
+  | "s"
+  | "bytes"
+  | "KiB"
+  | "MiB"
+  | "ratio"
+  | "per second"
+  | "USD/h";
 
 /** One measurement. */
 export interface Sample {

@@ -18,6 +18,19 @@ export interface BenchSettings {
   readonly rawBytesPerRound: number;
   readonly partitions: number;
   readonly telemetry: TelemetrySettings;
+  readonly scale: ScaleSettings;
+}
+
+/** Sizes of the figures about many agents. */
+export interface ScaleSettings {
+  readonly rounds: number;
+  /** How long records are sent as fast as they are acknowledged. */
+  readonly pourSeconds: number;
+  /** How long nothing is sent. */
+  readonly idleSeconds: number;
+  /** How long requests to the bucket are counted. */
+  readonly costSeconds: number;
+  readonly costIntervalsMs: readonly number[];
 }
 
 /** Sizes of the figures about telemetry. */
@@ -56,6 +69,13 @@ export const fullSettings: BenchSettings = {
     callsPerRecording: 5_000_000,
     scrapes: 25,
   },
+  scale: {
+    rounds: 3,
+    pourSeconds: 15,
+    idleSeconds: 30,
+    costSeconds: 30,
+    costIntervalsMs: [50, 100, 200, 500, 1_000],
+  },
 };
 
 /** `--quick`: under three minutes on two cores. */
@@ -77,4 +97,5 @@ export const quickSettings: BenchSettings = {
     callsPerRecording: 1_000_000,
     scrapes: 3,
   },
+  scale: { rounds: 1, pourSeconds: 3, idleSeconds: 5, costSeconds: 5, costIntervalsMs: [200] },
 };

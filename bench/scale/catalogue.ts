@@ -1,0 +1,32 @@
+/** The phases about scale: measured only when they are named, because they start PostgreSQL and radosgw. */
+import type { Phase } from "../catalogue.ts";
+import type { BenchSettings } from "../settings.ts";
+import type { Workload } from "../workload.ts";
+import { sharedBackends } from "./cluster.ts";
+import { costContenders } from "./cost.ts";
+import { fleetContenders, SharedFleet } from "./figures.ts";
+
+/** What is measured of which fleet: agents, partitions. */
+const fleets = [
+  { agents: 1, partitions: 1, only: ["produce"] },
+  { agents: 1, partitions: 100, only: ["produce"] },
+  { agents: 1, partitions: 1_000, only: ["produce", "idle", "join"] },
+  { agents: 2, partitions: 1_000, only: ["produce", "idle", "join", "leave", "kill"] },
+  { agents: 3, partitions: 1_000, only: ["produce", "idle", "leave", "kill"] },
+  { agents: 1, partitions: 10_000, only: ["produce", "idle", "join"] },
+  { agents: 2, partitions: 10_000, only: ["produce", "idle", "join", "leave", "kill"] },
+  { agents: 3, partitions: 10_000, only: ["produce", "idle", "leave", "kill"] },
+] as const;
+
+export function scalePhases(settings: BenchSettings, workload: Workload): readonly Phase[] {
+  const { scale } = settings;
+  const backends = sharedBackends();
+  const rounds = { rounds: scale.rounds, warmUpRounds: 0, onlyByName: true };
+  return [
+    ...fleets.map(({ agents, partitions, only }) => {
+      const shared = new SharedFleet(backends, { agents, partitions });
+      return { ...rounds, contenders: fleetContenders(scale, workload, shared, only) };
+    }),
+    { ...rounds, contenders: costContenders(scale, workload, backends) },
+  ];
+}
