@@ -264,7 +264,7 @@ describe("the manifests for Kubernetes", () => {
       }
     }
     for (const kind of ["startupProbe", "livenessProbe", "readinessProbe"] as const) {
-      const probe = container?.[kind].httpGet;
+      const probe = container?.[kind]?.httpGet;
       assert.equal(probe?.path, kind === "readinessProbe" ? "/ready" : "/health");
       assert.ok(container?.ports.some(({ name }) => name === probe?.port));
     }
