@@ -100,7 +100,8 @@ export class Answers {
     partition.lastError = error;
     if (error.outcome === "unknown") batch.tainted = true;
     const first = isFirst(partition, batch);
-    if (error.code === "SEQUENCE_GAP") this.#gap(batch, { first, isAhead: error.retriable });
+    if (error.code === "SEQUENCE_GAP")
+      this.#gap(partition, batch, { first, isAhead: error.retriable });
     if (mayHaveMoved(error) && !blameless) this.#noteMove(partition, error);
     const verdict = blameless ? "retry" : judge(error, this.#attemptOf(batch, first));
     switch (verdict) {
@@ -112,10 +113,10 @@ export class Answers {
         this.#components.finder.find(partition.topic, { fresh: true });
         break;
       case "renew-identity":
-        this.#components.identity.renew({ freshId: error.code === "PRODUCER_FENCED" });
+        this.#spoil(partition, { freshId: error.code === "PRODUCER_FENCED" });
         break;
     }
-    const epoch = this.#components.identity.current?.producerEpoch;
+    const epoch = batch.basis?.identity.producerEpoch;
     batch.retried({ error, attempt: batch.attempts, epoch });
     partition.requeue(batch);
     const known = error.code === "NOT_LEASE_HOLDER" && error.holderAddress !== undefined;
@@ -133,16 +134,30 @@ export class Answers {
    * A gap ahead says that the batch was not applied; if nothing is before it, agent and producer count differently: count
    * anew. A gap behind says that something was applied in its place.
    */
-  #gap(batch: ProducerBatch, gap: { readonly first: boolean; readonly isAhead: boolean }): void {
+  #gap(
+    partition: Partition,
+    batch: ProducerBatch,
+    gap: { readonly first: boolean; readonly isAhead: boolean },
+  ): void {
     batch.tainted = !gap.isAhead;
     if (!gap.first || !gap.isAhead) return;
     batch.gaps++;
-    if (batch.gaps >= 2) this.#components.identity.renew({ freshId: false });
+    if (batch.gaps >= 2) this.#spoil(partition, { freshId: false });
+  }
+
+  /** What the partition's sequences count for is of no use any more: it needs another epoch, or with `freshId` another id. */
+  #spoil(partition: Partition, options: { readonly freshId: boolean }): void {
+    if (partition.basis === undefined) return;
+    partition.spoiled = true;
+    this.#components.identity.renew(partition.basis.identity, options);
   }
 
   #noteMove(partition: Partition, error: StreamHouseError): void {
     const { known } = partition.topic;
-    if (known !== undefined) this.#components.cluster.note(known.id, partition.index, error);
+    // The first answer of those on their way said that it moved: the others come from the agent that is left, and say nothing of the next.
+    const isNews = partition.connection !== undefined || error.holderAddress !== undefined;
+    if (known !== undefined && isNews)
+      this.#components.cluster.note(known.id, partition.index, error);
     partition.connection = undefined;
   }
 
@@ -195,7 +210,7 @@ export class Answers {
 
   /** No agent gives this producer an id. */
   identityRefused(error: StreamHouseError): void {
-    this.#giveUpWaiting(() => true, error);
+    this.#giveUpWaiting((it) => it.spoiled || it.basis === undefined, error);
   }
 
   #giveUpWaiting(which: (partition: Partition) => boolean, error: StreamHouseError): void {
@@ -270,7 +285,7 @@ export class Answers {
     if (batch.basis === undefined || batch.basis !== partition.basis) return;
     const last = partition.nextSequence === nextSequence(batch.baseSequence, batch.recordCount);
     if (last && !batch.tainted && !batch.flying) partition.nextSequence = batch.baseSequence;
-    else this.#components.identity.renew({ freshId: false });
+    else this.#spoil(partition, { freshId: false });
   }
 }
 

@@ -147,24 +147,12 @@ export class Sender {
 
   // What may be sent
 
-  /** With idempotence nothing is sent before there is an identity, or while the next one is asked for. */
+  /** With idempotence nothing is sent before there is an identity. */
   #isIdentified(): boolean {
     const { identity, accumulator } = this.#components;
-    if (!this.#options.idempotent) return true;
-    if (identity.current === undefined) {
-      if (accumulator.live.size > 0) identity.ask();
-      return false;
-    }
-    if (!identity.renewing || !this.#isDrained()) return true;
-    identity.ask();
+    if (!this.#options.idempotent || identity.current !== undefined) return true;
+    if (accumulator.live.size > 0) identity.ask();
     return false;
-  }
-
-  /** Nothing of the old identity is on its way, or may have been applied unnoticed. */
-  #isDrained(): boolean {
-    for (const lane of this.#lanes.values()) if (lane.flights.size > 0) return false;
-    for (const batch of this.#components.accumulator.live.keys()) if (batch.tainted) return false;
-    return true;
   }
 
   #isSendable(partition: Partition, now: number): boolean {
@@ -191,13 +179,16 @@ export class Sender {
 
   #isInSequence(partition: Partition, head: ProducerBatch, topicId: string): boolean {
     const { inFlight, basis } = partition;
-    const { identity } = this.#components;
     if (inFlight.length >= this.#options.inFlight) return false;
-    const { current } = identity;
-    if (current === undefined) return false;
-    const counted = basis?.identity === current && basis.topicId === topicId;
-    if (!counted && inFlight.length > 0) return false;
-    if (identity.renewing && !partition.queue.some((it) => it.tainted)) return false;
+    if (!isCounted(partition, topicId)) {
+      if (inFlight.length > 0) return false;
+      const { identity } = this.#components;
+      if (partition.spoiled && basis?.identity === identity.current) {
+        // The others go on under the old one meanwhile: agents count for each partition apart.
+        identity.ask();
+        return false;
+      }
+    }
     // An agent remembers only so many batches: one that is sent again must still be among them.
     const ordinal = head.ordinal < 0 ? partition.nextOrdinal : head.ordinal;
     return ordinal - (inFlight[0]?.ordinal ?? ordinal) < this.#options.inFlight;
@@ -334,16 +325,24 @@ export class Sender {
   /** A batch that is sent again keeps its mark, unless counting began anew. */
   #mark(partition: Partition, batch: ProducerBatch, identity: Identity): void {
     const topicId = partition.topic.known?.id ?? "";
-    const { basis } = partition;
-    if (basis?.identity !== identity || basis.topicId !== topicId) {
+    if (!isCounted(partition, topicId, batch)) {
       partition.rebase({ identity, topicId });
       batch.unstamp();
     }
-    if (batch.basis !== undefined) return;
+    const { basis } = partition;
+    if (basis === undefined || batch.basis !== undefined) return;
     const baseSequence = partition.nextSequence;
     partition.nextSequence = nextSequence(baseSequence, batch.recordCount);
-    batch.stamp({ ...identity, baseSequence });
-    batch.basis = partition.basis;
+    batch.stamp({ ...basis.identity, baseSequence });
+    batch.basis = basis;
     batch.ordinal = partition.nextOrdinal++;
   }
+}
+
+/** Its sequences count on; otherwise they begin anew, as soon as nothing of the old ones is on its way. */
+function isCounted(partition: Partition, topicId: string, taken?: ProducerBatch): boolean {
+  const { basis, queue, spoiled } = partition;
+  if (basis?.topicId !== topicId) return false;
+  // What may have been applied can only be sent again as it was.
+  return !spoiled || taken?.tainted === true || queue.some((it) => it.tainted);
 }

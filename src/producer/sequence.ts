@@ -1,7 +1,7 @@
 /**
  * Who this producer is to the agents (id and epoch), and what a partition's sequence numbers count for. Agents keep the sequences
  * with the data and so recognise a batch that is sent twice. An id is asked for when the first batch is sent; when a batch
- * with a sequence is given up, the sender drains what is on its way and takes the next epoch here.
+ * with a sequence is given up, its partition drains what is on its way and goes on under the next epoch, while the others go on as they were.
  */
 import type { Cluster } from "../client/cluster.ts";
 import { type Clock, sleep } from "../core/clock.ts";
@@ -54,7 +54,6 @@ export class ProducerIdentity {
   readonly #settings: { readonly requestTimeoutMs: number; readonly backoff: Backoff };
   readonly #events: IdentityEvents;
   #identity: Identity | undefined;
-  #renewing = false;
   #freshId = false;
   #asking = false;
   /** Why there is none yet. */
@@ -70,24 +69,17 @@ export class ProducerIdentity {
     this.#events = events;
   }
 
-  /** Undefined before the first answer; while `renewing` still the old one. */
+  /** The newest; undefined before the first answer. */
   get current(): Identity | undefined {
     return this.#identity;
   }
 
-  /** A new one is needed: only what may have been applied under the old one is still sent under it. */
-  get renewing(): boolean {
-    return this.#renewing;
+  /** An identity that some partition used is of no use there any more: with `freshId` the next one has another id. */
+  renew(used: Identity, options: { readonly freshId: boolean }): void {
+    if (options.freshId && used === this.#identity) this.#freshId = true;
   }
 
-  /** The current one is of no use any more: another epoch, or with `freshId` another id. */
-  renew(options: { readonly freshId: boolean }): void {
-    if (this.#identity === undefined) return;
-    this.#renewing = true;
-    if (options.freshId) this.#freshId = true;
-  }
-
-  /** Asks, unless it is asking already. When renewing: only after everything of the old one is settled. */
+  /** Asks for the first, or for the next one, unless it is asking already. */
   ask(): void {
     if (this.#asking) return;
     this.#asking = true;
@@ -101,7 +93,6 @@ export class ProducerIdentity {
     for (let attempt = 1; !ended.aborted; attempt++) {
       try {
         this.#identity = await this.#question();
-        this.#renewing = false;
         this.#freshId = false;
         this.lastError = undefined;
         this.#asking = false;

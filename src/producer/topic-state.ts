@@ -101,6 +101,8 @@ export class Partition {
   /** What `nextSequence` counts for. Undefined before the first batch. */
   basis: Basis | undefined = undefined;
   nextSequence = 0;
+  /** What `basis` says is of no use any more: agents refuse what is counted so. */
+  spoiled = false;
   /** Size of the batch before: the next one's buffer begins with it, so that a busy partition's need not grow. */
   bytesBefore = 0;
   /** Counts the batches that got a sequence. */
@@ -143,6 +145,7 @@ export class Partition {
   /** Starts counting anew; what waits here gets new sequences when it is sent. Only while nothing is on its way. */
   rebase(basis: Basis): void {
     this.basis = basis;
+    this.spoiled = false;
     this.nextSequence = 0;
     for (const batch of this.queue) batch.unstamp();
   }
