@@ -15,7 +15,6 @@ export interface LogReaderOptions {
   /** For the findings. */
   readonly name: string;
   readonly address: string;
-  readonly topic: string;
   readonly signal: AbortSignal;
 }
 

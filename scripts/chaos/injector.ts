@@ -1,0 +1,311 @@
+/**
+ * Injects faults as the schedule says: both lanes at once, one fault after the other in each. A fault is over when what it broke is
+ * whole again and who it hit serves again. Called by `run.ts`.
+ */
+import { setTimeout as wait } from "node:timers/promises";
+import type { AgentProcess } from "./agent-process.ts";
+import { type FaultKind, faultKinds } from "./fault-kinds.ts";
+import type { Overtaken } from "./fence-check.ts";
+import type { Fault } from "./schedule.ts";
+import { createSeeded, type Seeded } from "./seeded.ts";
+import type { StoreTrouble } from "./store-proxy.ts";
+import type { LinkState } from "./tcp-proxy.ts";
+import { until } from "./waiting.ts";
+import { drawClock, topic, type World } from "./world.ts";
+
+export class Injector {
+  readonly counts: Partial<Record<FaultKind, number>> = {};
+  readonly overtaken: Overtaken[] = [];
+  /** Writes that agents refused or had refused after they woke up, as they counted them. */
+  fencedWritesSeen = 0;
+  readonly #world: World;
+  /** Its way to the database is used by the other lane. */
+  #taken: AgentProcess | undefined;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** @throws Error if something does not recover; the signal's reason */
+  async run(faults: readonly Fault[]): Promise<void> {
+    const begin = performance.now();
+    const lanes = (["life", "world"] as const).map((lane) =>
+      this.#runLane(
+        faults.filter((it) => faultKinds[it.kind].lane === lane),
+        begin,
+      ),
+    );
+    const outcomes = await Promise.allSettled(lanes);
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  async #runLane(faults: readonly Fault[], begin: number): Promise<void> {
+    for (const fault of faults) {
+      await this.#wait(fault.atMs - (performance.now() - begin));
+      const random = createSeeded(fault.seed);
+      const seconds = (fault.lastsMs / 1_000).toFixed(1);
+      this.#world.options.say(`${fault.kind} ${this.#targetName(fault)}for ${seconds} s`);
+      await this.#inject(fault, random);
+      this.counts[fault.kind] = (this.counts[fault.kind] ?? 0) + 1;
+    }
+  }
+
+  #targetName({ kind, target }: Fault): string {
+    switch (faultKinds[kind].scope) {
+      case "agent":
+        return `${this.#agent(target).name} `;
+      case "producer":
+        return `${this.#world.producers[target]?.name} `;
+      case "consumer":
+        return `${this.#world.consumers[target]?.name} `;
+      case "all":
+        return "";
+    }
+  }
+
+  #inject(fault: Fault, random: Seeded): Promise<void> {
+    const { kind, lastsMs, target } = fault;
+    switch (kind) {
+      case "agentKill":
+        return this.#killAgent(this.#agent(target), lastsMs);
+      case "agentClock":
+        this.#agent(target).setClock(drawClock(random));
+        return this.#killAgent(this.#agent(target), lastsMs);
+      case "agentPauseShort":
+        return this.#pauseShort(this.#agent(target), lastsMs);
+      case "agentPauseLong":
+        return this.#pauseLong(this.#agent(target), lastsMs);
+      case "agentPauseCommitting":
+        return this.#pauseCommitting(this.#agent(target), lastsMs);
+      case "agentTwin":
+        return this.#twin(this.#agent(target), lastsMs, random);
+      case "rollingRestart":
+        return this.#rollingRestart(lastsMs);
+      case "databaseRestart":
+        return this.#restartDatabase(lastsMs);
+      case "databaseCut":
+      case "databaseSilent":
+      case "databaseSlow":
+        return this.#breakLink("database", linkStates[kind], target, lastsMs, random);
+      case "storeCut":
+      case "storeSilent":
+      case "storeSlow":
+        return this.#breakLink("store", linkStates[kind], target, lastsMs, random);
+      case "store503":
+      case "store500":
+      case "storeTimeout":
+      case "storeBroken":
+        return this.#breakStore(storeTroubles[kind], lastsMs, random);
+      case "producerKill":
+        return this.#restartClient(this.#world.producers[target], lastsMs);
+      case "consumerKill":
+        return this.#restartClient(this.#world.consumers[target], lastsMs);
+    }
+  }
+
+  async #killAgent(agent: AgentProcess, lastsMs: number): Promise<void> {
+    await agent.kill();
+    await this.#wait(lastsMs);
+    await agent.start(this.#signal);
+  }
+
+  async #pauseShort(agent: AgentProcess, lastsMs: number): Promise<void> {
+    agent.pause();
+    try {
+      await this.#wait(lastsMs);
+    } finally {
+      agent.resume();
+    }
+    await agent.start(this.#signal);
+  }
+
+  /** Wakes it when another run has everything that it had. */
+  async #pauseLong(agent: AgentProcess, lastsMs: number): Promise<void> {
+    const runs = await this.#world.witness.runsOf(agent.options.agentId, this.#signal);
+    const before = await this.#fencedWrites(agent);
+    agent.pause();
+    try {
+      await this.#wait(lastsMs);
+      await this.#takenOver(agent, runs);
+    } finally {
+      agent.resume();
+    }
+    await agent.start(this.#signal);
+    this.fencedWritesSeen += (await this.#fencedWrites(agent)) - before;
+  }
+
+  /**
+   * Its commit is on its way when it stops, and is delivered only after another run has its leases: the most dangerous moment there is.
+   * It must be refused, and the agent must say so.
+   */
+  async #pauseCommitting(agent: AgentProcess, lastsMs: number): Promise<void> {
+    const { database, name } = agent.options;
+    const runs = await this.#world.witness.runsOf(agent.options.agentId, this.#signal);
+    const before = await this.#fencedWrites(agent);
+    this.#taken = agent;
+    try {
+      await until(`a commit of ${name} to be on its way`, () => this.#holdCommit(agent), {
+        signal: this.#signal,
+      });
+      agent.pause();
+      await this.#wait(lastsMs);
+      await this.#takenOver(agent, runs);
+    } finally {
+      database.set("open");
+      this.#taken = undefined;
+      agent.resume();
+    }
+    await agent.start(this.#signal);
+    const rose = await until(
+      `${name} to count the write that was refused`,
+      async () => {
+        const now = await this.#fencedWrites(agent);
+        return now > before && now - before;
+      },
+      { signal: this.#signal },
+    );
+    this.fencedWritesSeen += rose;
+  }
+
+  /** Answers whether a commit is held now. If none comes the way is opened again: an agent without its database has none. */
+  async #holdCommit(agent: AgentProcess): Promise<boolean> {
+    const { database } = agent.options;
+    database.set("held");
+    const held = await until(
+      "a commit",
+      async () => {
+        const buffered = await agent.metric("streamhouse_agent_buffer_bytes").catch(() => 0);
+        return database.heldBytes > commitBytesMin && buffered > 0;
+      },
+      { signal: this.#signal, withinMs: 3_000 },
+    ).catch(() => false);
+    if (held) return true;
+    database.set("open");
+    await this.#wait(500);
+    return false;
+  }
+
+  /** Another process says that it is the same agent; each run still has leases of its own. */
+  async #twin(agent: AgentProcess, lastsMs: number, random: Seeded): Promise<void> {
+    const { agentId, name, runtime } = agent.options;
+    const twin = await this.#world.makeAgent(`${name}-twin`, agentId, runtime);
+    try {
+      await twin.start(this.#signal);
+      await this.#wait(lastsMs);
+      if (random.chance(0.5)) await twin.kill();
+      else if (!(await twin.stop())) this.#world.trouble(`${twin.name} did not end by itself`);
+    } finally {
+      await twin.close();
+    }
+  }
+
+  async #rollingRestart(pauseMs: number): Promise<void> {
+    for (const agent of this.#world.agents) {
+      if (!(await agent.stop())) this.#world.trouble(`${agent.name} did not stop in order`);
+      await this.#wait(pauseMs);
+      await agent.start(this.#signal);
+    }
+  }
+
+  async #restartDatabase(lastsMs: number): Promise<void> {
+    const { database } = this.#world;
+    await database.stop("immediate");
+    try {
+      await this.#wait(lastsMs);
+    } finally {
+      await database.start();
+    }
+  }
+
+  async #breakLink(
+    which: "database" | "store",
+    state: LinkState,
+    target: number,
+    lastsMs: number,
+    random: Seeded,
+  ): Promise<void> {
+    const agent = this.#agent(target);
+    // Both lanes at one proxy would only undo each other.
+    const other = agent === this.#taken && which === "database" ? this.#agent(target + 1) : agent;
+    const link = other.options[which];
+    link.set(state, random.between(50, 400));
+    try {
+      await this.#wait(lastsMs);
+    } finally {
+      if (other !== this.#taken || which === "store") link.set("open");
+    }
+  }
+
+  async #breakStore(what: StoreTrouble, lastsMs: number, random: Seeded): Promise<void> {
+    const { storeProxy } = this.#world;
+    storeProxy.begin(what, random);
+    try {
+      await this.#wait(lastsMs);
+    } finally {
+      storeProxy.heal();
+    }
+  }
+
+  async #restartClient(
+    client: { kill(): Promise<void>; start(): Promise<void> } | undefined,
+    lastsMs: number,
+  ): Promise<void> {
+    await client?.kill();
+    await this.#wait(lastsMs);
+    await client?.start();
+  }
+
+  /** Waits until none of the runs holds anything, and keeps how far the log was then. */
+  async #takenOver(agent: AgentProcess, runs: readonly string[]): Promise<void> {
+    const over = new Set(runs);
+    const { newestFlushId } = await until(
+      `others to take over from ${agent.name}`,
+      async () => {
+        const now = await this.#world.witness.holdings(topic, this.#signal);
+        return now.partitions.every((it) => it.runId !== "" && !over.has(it.runId)) && now;
+      },
+      { signal: this.#signal },
+    );
+    for (const runId of runs) this.overtaken.push({ agent: agent.name, runId, newestFlushId });
+  }
+
+  #fencedWrites(agent: AgentProcess): Promise<number> {
+    const name = "streamhouse_fenced_writes_total";
+    return until(`${agent.name} to answer`, () => agent.metric(name).catch(() => undefined), {
+      signal: this.#signal,
+    });
+  }
+
+  #agent(index: number): AgentProcess {
+    const { agents } = this.#world;
+    return agents[index % agents.length] as AgentProcess;
+  }
+
+  get #signal(): AbortSignal {
+    return this.#world.options.signal;
+  }
+
+  /** An interrupted run heals what is broken, and ends. */
+  async #wait(ms: number): Promise<void> {
+    await wait(Math.max(0, ms), undefined, { signal: this.#signal });
+  }
+}
+
+/** More than a renewal of the lease or a heartbeat of a group alone would be. */
+const commitBytesMin = 400;
+
+const linkStates = {
+  databaseCut: "cut",
+  databaseSilent: "silent",
+  databaseSlow: "slow",
+  storeCut: "cut",
+  storeSilent: "silent",
+  storeSlow: "slow",
+} as const satisfies Partial<Record<FaultKind, LinkState>>;
+
+const storeTroubles = {
+  store503: 503,
+  store500: 500,
+  storeTimeout: "timeout",
+  storeBroken: "broken",
+} as const satisfies Partial<Record<FaultKind, StoreTrouble>>;

@@ -1,0 +1,122 @@
+/** One chaos run, from the start of the servers to the verdict. Called by `scripts/chaos.ts`. */
+import { checkRun, type RunEvidence } from "./checker.ts";
+import { createSay, describe } from "./console.ts";
+import { EvidenceFolder } from "./evidence.ts";
+import type { FaultKind } from "./fault-kinds.ts";
+import { Injector } from "./injector.ts";
+import { installServers } from "./install.ts";
+import { readLog } from "./log-reader.ts";
+import { createSchedule } from "./schedule.ts";
+import type { ChaosSettings } from "./settings.ts";
+import { until } from "./waiting.ts";
+import { topic, World } from "./world.ts";
+
+/** The last line of standard output. */
+export interface ChaosResult {
+  readonly ok: boolean;
+  readonly seed: number;
+  readonly acknowledged: number;
+  readonly consumed: number;
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly reordered: number;
+  readonly fencedWritesAccepted: number;
+  /** How many of each kind were injected. */
+  readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
+}
+
+/** Never rejects. */
+export async function runChaos(
+  settings: ChaosSettings,
+  interrupted: AbortSignal,
+): Promise<ChaosResult> {
+  const folder = new EvidenceFolder(settings.seed);
+  const say = createSay((line) => folder.line(line));
+  const world = new World({ settings, folder: folder.path, say, signal: interrupted });
+  const injector = new Injector(world);
+  let result: ChaosResult = { ...nothing, seed: settings.seed, faults: injector.counts };
+  try {
+    await installServers(say);
+    result = await play(world, injector, folder);
+  } catch (error) {
+    say(`the run failed: ${describe(error)}`);
+  } finally {
+    say("ending every process");
+    await world.close();
+  }
+  if (result.ok) folder.remove();
+  else say(`the evidence is in ${folder.path}`);
+  return result;
+}
+
+const nothing = {
+  ok: false,
+  acknowledged: 0,
+  consumed: 0,
+  lost: 0,
+  duplicated: 0,
+  reordered: 0,
+  fencedWritesAccepted: 0,
+} as const;
+
+async function play(
+  world: World,
+  injector: Injector,
+  folder: EvidenceFolder,
+): Promise<ChaosResult> {
+  const { say, settings } = world.options;
+  const faults = createSchedule(settings);
+  folder.json("schedule.json", { settings, faults });
+  await world.build();
+  say(`injecting ${settings.profile === "short" ? "each fault once" : "faults"}`);
+  await injector.run(faults);
+  const evidence = await drain(world, injector);
+  await checkAudits(world);
+  const { findings, ok, unknown, ...counts } = checkRun(evidence);
+  for (const text of [...world.problems, ...findings]) say(`WRONG: ${text}`);
+  say(
+    `${unknown.there} sends of unknown outcome are in the log, ${unknown.absent} are not; ` +
+      `agents refused ${injector.fencedWritesSeen} batches after they were overtaken`,
+  );
+  const allOk = ok && world.problems.length === 0;
+  if (!allOk) folder.keep(evidence);
+  return { ok: allOk, seed: settings.seed, ...counts, faults: injector.counts };
+}
+
+/** Everything heals, every producer settles what it sent, every consumer reads to the end, and the log is read through each agent. */
+async function drain(world: World, injector: Injector): Promise<RunEvidence> {
+  const { agents, consumers, producers, witness } = world;
+  const { say, signal } = world.options;
+  say("no more faults: every agent has to serve, every producer to settle what it sent");
+  await Promise.all(agents.map((it) => it.start(signal)));
+  await Promise.all(producers.map((it) => it.finish(signal)));
+  const { partitions } = await witness.holdings(topic, signal);
+  const ends = partitions.map((it) => it.end);
+  say("consumers read to the end");
+  await Promise.all(consumers.map((it) => it.finish(ends, signal)));
+  say("reading the log through each agent");
+  const endOf = new Map(partitions.map((it) => [it.partition, it.end]));
+  const topicId = partitions[0]?.topicId ?? "";
+  const logs: RunEvidence["logs"][number][] = [];
+  for (const { address, name } of agents) {
+    logs.push(await readLog(endOf, topicId, { name, address, signal }));
+  }
+  return {
+    senders: producers.flatMap((it) => it.journals()),
+    logs,
+    groups: consumers.map((it) => it.read()),
+    commits: await witness.commits(topicId),
+    overtaken: injector.overtaken,
+  };
+}
+
+/** The agents' own conservation laws hold after all of it. */
+async function checkAudits(world: World): Promise<void> {
+  const name = "streamhouse_audit_discrepancy";
+  for (const agent of world.agents) {
+    const found = await until(`${agent.name} to answer`, () =>
+      agent.metric(name).catch(() => undefined),
+    );
+    if (found !== 0) world.trouble(`${name} of ${agent.name} is ${found}`);
+  }
+}

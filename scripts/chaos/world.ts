@@ -1,0 +1,186 @@
+/**
+ * Everything that a chaos run consists of: real servers, proxies, agents, clients. Built in order, taken down in reverse, whatever
+ * happened. The injector breaks it; `run.ts` judges it.
+ */
+import { join } from "node:path";
+import { connect } from "../../src/house/connect.ts";
+import { freePorts } from "../backends/bound-process.ts";
+import { type PostgresServer, startPostgres } from "../backends/postgres.ts";
+import { type Radosgw, startRadosgw } from "../backends/radosgw.ts";
+import type { RuntimeName } from "../runtimes.ts";
+import { AgentProcess, type ClockShift } from "./agent-process.ts";
+import { ConsumerClient, ProducerClient } from "./clients.ts";
+import type { Say } from "./console.ts";
+import { runtimes } from "./program.ts";
+import { createSeeded, type Seeded } from "./seeded.ts";
+import type { ChaosSettings } from "./settings.ts";
+import { StoreProxy } from "./store-proxy.ts";
+import { TcpProxy } from "./tcp-proxy.ts";
+import { until } from "./waiting.ts";
+import { Witness } from "./witness.ts";
+
+export const topic = "chaos";
+
+export interface WorldOptions {
+  readonly settings: ChaosSettings;
+  /** Journals and logs. */
+  readonly folder: string;
+  readonly say: Say;
+  readonly signal: AbortSignal;
+}
+
+export class World {
+  readonly options: WorldOptions;
+  /** What went wrong beside the records: programs that ended by themselves. */
+  readonly problems: string[] = [];
+  readonly agents: AgentProcess[] = [];
+  readonly producers: ProducerClient[] = [];
+  readonly consumers: ConsumerClient[] = [];
+  readonly #cleanups: (() => Promise<unknown>)[] = [];
+  #database: PostgresServer | undefined;
+  #databaseUrl = "";
+  #store: Radosgw | undefined;
+  #storeProxy: StoreProxy | undefined;
+  #witness: Witness | undefined;
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+  }
+
+  get database(): PostgresServer {
+    return there(this.#database);
+  }
+
+  get storeProxy(): StoreProxy {
+    return there(this.#storeProxy);
+  }
+
+  get witness(): Witness {
+    return there(this.#witness);
+  }
+
+  async build(): Promise<void> {
+    const { say, settings, signal } = this.options;
+    say("starting PostgreSQL and radosgw");
+    const [database, store] = await Promise.all([this.#startDatabase(), this.#startStore()]);
+    this.#database = database;
+    this.#store = store;
+    this.#storeProxy = await StoreProxy.start(store.endpoint);
+    this.#cleanups.push(() => this.storeProxy.stop());
+    this.#witness = new Witness(this.#databaseUrl);
+    this.#cleanups.push(() => this.witness.close());
+    say(`starting ${settings.agents} agents on ${runtimes.join(", ")}`);
+    const random = createSeeded(settings.seed, "clocks");
+    for (let i = 0; i < settings.agents; i++) {
+      // The first one's clock is right; the others' are off from the beginning.
+      const clock = i === 0 ? undefined : drawClock(random);
+      this.agents.push(await this.makeAgent(`a${i + 1}`, `a${i + 1}`, runtimeOf(i), clock));
+    }
+    await Promise.all(this.agents.map((it) => it.start(signal)));
+    await this.witness.begin();
+    await this.#createTopic();
+    say(`starting ${settings.producers} producers and ${settings.consumers} consumers`);
+    await this.#startClients();
+  }
+
+  /** A process with its own ports and proxies; not started. */
+  async makeAgent(
+    name: string,
+    agentId: string,
+    runtime: RuntimeName,
+    clock?: ClockShift,
+  ): Promise<AgentProcess> {
+    const [grpcPort = 0, httpPort = 0] = await freePorts(2);
+    const database = await TcpProxy.start("127.0.0.1", this.database.port);
+    const store = await TcpProxy.start("127.0.0.1", this.storeProxy.port);
+    const rgw = there(this.#store);
+    const agent = new AgentProcess(
+      {
+        ...{ name, agentId, runtime, grpcPort, httpPort, database, store },
+        storeUrl: rgw.url("chaos", `http://127.0.0.1:${store.port}`),
+        metadataUrl: this.#databaseUrl.replace(`:${this.database.port}/`, `:${database.port}/`),
+        env: rgw.env,
+        log: join(this.options.folder, `${name}.log`),
+        onCrash: (text) => this.trouble(text),
+      },
+      clock,
+    );
+    this.#cleanups.push(() => agent.close());
+    return agent;
+  }
+
+  trouble(text: string): void {
+    this.problems.push(text);
+    this.options.say(text);
+  }
+
+  /** Ends everything that was started, by its pid. Idempotent. */
+  async close(): Promise<void> {
+    for (const cleanup of this.#cleanups.splice(0).toReversed()) {
+      await cleanup().catch((error: unknown) => console.error(`cleaning up: ${String(error)}`));
+    }
+  }
+
+  async #startDatabase(): Promise<PostgresServer> {
+    const server = await startPostgres();
+    this.#cleanups.push(() => server.remove());
+    this.#databaseUrl = await server.createDatabase("chaos");
+    return server;
+  }
+
+  async #startStore(): Promise<Radosgw> {
+    const store = await startRadosgw();
+    this.#cleanups.push(() => store.stop());
+    return store;
+  }
+
+  async #createTopic(): Promise<void> {
+    const { settings, signal } = this.options;
+    const house = await connect({ agents: this.agents.map((it) => it.address) });
+    this.#cleanups.push(() => house.close());
+    await house.admin.createTopic(topic, { partitions: settings.partitions });
+    await until(
+      "every agent to hold a lease",
+      async () => {
+        const { partitions } = await this.witness.holdings(topic, signal);
+        const holders = new Set(partitions.map((it) => it.runId).filter((it) => it !== ""));
+        return partitions.every((it) => it.runId !== "") && holders.size === this.agents.length;
+      },
+      { signal },
+    );
+    await house.close();
+  }
+
+  async #startClients(): Promise<void> {
+    const { folder, settings } = this.options;
+    const { consumers, producers, rate, seed } = settings;
+    const agents = this.agents.map((it) => it.address);
+    const onCrash = (text: string) => this.trouble(text);
+    const shared = { agents, topic, folder, seed, rate, onCrash };
+    for (let i = 0; i < producers; i++) this.producers.push(new ProducerClient(shared, i));
+    for (let i = 0; i < consumers; i++) this.consumers.push(new ConsumerClient(shared, i));
+    const clients = [...this.producers, ...this.consumers];
+    for (const client of clients) this.#cleanups.push(() => client.close());
+    await Promise.all(clients.map((it) => it.start()));
+  }
+}
+
+/** Minutes off, jumping by as much while it runs, and up to an eighth too fast or too slow. */
+export function drawClock(random: Seeded): ClockShift {
+  const minutes = () => random.pick([-1, 1]) * random.between(60_000, 420_000);
+  return {
+    offsetMs: minutes(),
+    jumpMs: minutes(),
+    jumpAfterMs: random.between(3_000, 20_000),
+    rate: random.between(875, 1_125) / 1_000,
+  };
+}
+
+function runtimeOf(index: number): RuntimeName {
+  return runtimes[index % runtimes.length] as RuntimeName;
+}
+
+function there<T>(part: T | undefined): T {
+  if (part === undefined) throw new Error("the world is not built yet");
+  return part;
+}
