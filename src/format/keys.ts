@@ -4,6 +4,7 @@
  * | what | key |
  * |---|---|
  * | flush segment | `<prefix>/segments/<yyyy-mm-dd>/<runId>-<flushSequence12>.seg` |
+ * | the same, begun a second time because the first write was slow | `<prefix>/segments/<yyyy-mm-dd>/<runId>-<flushSequence12>-2.seg` |
  * | merged segment | `<prefix>/topics/<topicId>/<partition>/<base20>-<end20>-<ulid>.seg` |
  *
  * Numbers with a width are padded with zeros, so that listing is in their order. Days are UTC. An
@@ -17,6 +18,8 @@ export interface SegmentKey {
   readonly runId: string;
   /** Of the first chunk. */
   readonly flushSequence: number;
+  /** 2 and more: a further write of the same chunk. Default 1. */
+  readonly attempt?: number | undefined;
 }
 
 export interface MergedSegmentKey {
@@ -29,11 +32,11 @@ export interface MergedSegmentKey {
 }
 
 const NAME = /^[A-Za-z0-9_-]{1,128}$/;
-const SEGMENT = /^(\d{4}-\d{2}-\d{2})\/([A-Za-z0-9_-]{1,128})-(\d{12,16})\.seg$/;
+const SEGMENT = /^(\d{4}-\d{2}-\d{2})\/([A-Za-z0-9_-]{1,128})-(\d{12,16})(?:-([2-9]))?\.seg$/;
 const MERGED = /^([0-9a-f-]{36})\/(\d{1,9})\/(\d{20})-(\d{20})-([0-9A-Z]{26})\.seg$/;
 
 /**
- * Key of the segment whose first chunk is flush `flushSequence` of the run.
+ * Key of the segment whose first chunk is flush `flushSequence` of the run. `attempt`: 1 to 9.
  * @throws StreamHouseError `INVALID_ARGUMENT` if the run id holds anything but letters, digits, `-`
  * and `_`
  */
@@ -42,6 +45,7 @@ export function segmentKey(
   timeMs: number,
   runId: string,
   flushSequence: number,
+  attempt = 1,
 ): string {
   if (!NAME.test(runId)) {
     throw invalid(
@@ -50,16 +54,19 @@ export function segmentKey(
     );
   }
   const day = new Date(timeMs).toISOString().slice(0, 10);
-  return `${segmentsPrefix(prefix)}${day}/${runId}-${padded(flushSequence, 12)}.seg`;
+  const again = attempt === 1 ? "" : `-${attempt}`;
+  return `${segmentsPrefix(prefix)}${day}/${runId}-${padded(flushSequence, 12)}${again}.seg`;
 }
 
 /** The inverse of `segmentKey`; undefined if the key is not one of ours. */
 export function parseSegmentKey(prefix: string, key: string): SegmentKey | undefined {
   const match = matchUnder(segmentsPrefix(prefix), key, SEGMENT);
-  const [, day, runId, sequence] = match ?? [];
+  const [, day, runId, sequence, attempt] = match ?? [];
   if (day === undefined || runId === undefined || sequence === undefined) return undefined;
   const flushSequence = Number(sequence);
-  return Number.isSafeInteger(flushSequence) ? { day, runId, flushSequence } : undefined;
+  if (!Number.isSafeInteger(flushSequence)) return undefined;
+  const again = attempt === undefined ? {} : { attempt: Number(attempt) };
+  return { day, runId, flushSequence, ...again };
 }
 
 /** `<prefix>/segments/`: what to list for all flush segments. */

@@ -4,6 +4,7 @@
  */
 import { type Clock, systemClock } from "../core/clock.ts";
 import { closed } from "../core/errors.ts";
+import { crc32c } from "../format/crc32c.ts";
 import { checkKey } from "./object-key.ts";
 import type { ByteRange, ObjectInfo, ObjectStore } from "./object-store.ts";
 import { checkRange, checkSignal, objectExists, objectNotFound } from "./store-errors.ts";
@@ -48,7 +49,10 @@ class MemoryStore implements ObjectStore {
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
     this.#check(signal, "head");
     checkKey(key);
-    return this.#info(key);
+    const object = this.#objects.get(key);
+    const info = this.#info(key);
+    if (object === undefined || info === undefined) return undefined;
+    return { ...info, crc32c: crc32c(object.bytes) };
   }
 
   async *list(

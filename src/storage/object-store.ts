@@ -1,5 +1,5 @@
 /**
- * The port to durable bytes: a small part of what S3 offers. Implementations: memory, folder, (later) S3. Objects are
+ * The port to durable bytes: a small part of what S3 offers. Implementations: memory, folder, S3. Objects are
  * never overwritten: `put` is always conditional. Every implementation runs the contract suite in
  * src/testing/contracts/object-store.ts.
  */
@@ -11,6 +11,8 @@ export interface ObjectInfo {
   readonly size: number;
   /** ms since 1970. */
   readonly modifiedAtMs: number;
+  /** CRC-32C of the whole object; from `head` only, where the store knows it without reading. */
+  readonly crc32c?: number | undefined;
 }
 
 /** A part of an object, in bytes from its beginning. */
@@ -26,6 +28,8 @@ export interface ByteRange {
 export interface ObjectStore {
   /** Name for telemetry and messages: `memory`, `folder`, `s3`. */
   readonly kind: string;
+  /** Behind a network: an agent tries its operations again, and hedges slow writes. Default false. */
+  readonly remote?: boolean | undefined;
 
   /**
    * Stores a new object; durable when resolved.

@@ -37,6 +37,21 @@ export function checkRange(key: string, size: number, range: ByteRange): void {
   });
 }
 
+/** The caller's signal ended what had begun; the signal's own reason where that is an error of this package. */
+export function abortedError(
+  signal: AbortSignal | undefined,
+  operation: { readonly doing: string; readonly writes: boolean },
+): StreamHouseError {
+  if (StreamHouseError.is(signal?.reason)) return signal.reason;
+  return new StreamHouseError({
+    code: "ABORTED",
+    kind: "closed",
+    message: `${operation.doing} was aborted`,
+    outcome: operation.writes ? "unknown" : "none",
+    cause: signal?.reason,
+  });
+}
+
 /** @throws StreamHouseError `ABORTED` (or the signal's own), before anything was done */
 export function checkSignal(signal: AbortSignal | undefined, doing: string): void {
   if (!signal?.aborted) return;

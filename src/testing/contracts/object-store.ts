@@ -83,6 +83,44 @@ export function objectStoreContract(name: string, subject: ObjectStoreSubject): 
       assert.deepEqual(await store.get("once/raced"), bytes(won[0] ?? -1));
     });
 
+    it("has one winner among writers that race, whatever else they write, in every round", async () => {
+      for (let round = 0; round < 5; round++) {
+        const key = `race/${round}`;
+        const puts = Array.from({ length: 6 }, (_, writer) =>
+          store.put(key, [new Uint8Array(50_000).fill(writer), bytes(round)]),
+        );
+        const others = Array.from({ length: 3 }, (_, i) => store.put(`${key}-${i}`, [bytes(i)]));
+        const results = await Promise.allSettled(puts);
+        await Promise.all(others);
+        const won = results.flatMap((it, writer) => (it.status === "fulfilled" ? [writer] : []));
+        assert.equal(won.length, 1, `round ${round}`);
+        for (const it of results) if (it.status === "rejected") code("OBJECT_EXISTS")(it.reason);
+        const expected = new Uint8Array(50_001).fill(won[0] ?? -1);
+        expected[50_000] = round;
+        assert.deepEqual(await store.get(key), expected);
+      }
+    });
+
+    it("tells the CRC-32C of what was put, if it tells one", async () => {
+      await store.put("checksum/a", [bytes(49, 50, 51, 52), bytes(53, 54, 55, 56, 57)]);
+      const told = (await store.head("checksum/a"))?.crc32c;
+      // The standard's check value: CRC-32C of "123456789".
+      if (told !== undefined) assert.equal(told, 0xe3069283);
+    });
+
+    it("gives many ranges of one object at once, each its own", async () => {
+      const whole = ascending(200_000);
+      await store.put("ranges/a", [whole.subarray(0, 70_000), whole.subarray(70_000)]);
+      const ranges = Array.from({ length: 40 }, (_, i) => ({
+        start: i * 4_999,
+        length: 5_000 - i,
+      }));
+      const read = await Promise.all(ranges.map((range) => store.get("ranges/a", range)));
+      for (const [i, { start, length }] of ranges.entries()) {
+        assert.deepEqual(read[i], whole.subarray(start, start + length));
+      }
+    });
+
     it("keeps nothing of the caller's memory, and gives none of its own away", async () => {
       const mine = bytes(1, 2, 3);
       await store.put("copy/a", [mine]);
@@ -160,8 +198,21 @@ export function objectStoreContract(name: string, subject: ObjectStoreSubject): 
       for await (const info of store.list("list/a")) {
         assert.equal(info.size, 3);
         assert.ok(Number.isSafeInteger(info.modifiedAtMs) && info.modifiedAtMs > 0);
-        assert.deepEqual(await store.head("list/a"), info);
+        const { key, size, modifiedAtMs } = (await store.head("list/a")) ?? assert.fail("no head");
+        assert.deepEqual({ key, size, modifiedAtMs }, info);
       }
+    });
+
+    it("lists and deletes more than fit into one answer of any service, each once", async () => {
+      const name = (i: number) => `many/${String(i).padStart(5, "0")}`;
+      const put = Array.from({ length: 1_150 }, (_, i) => name(i));
+      for (let at = 0; at < put.length; at += 50) {
+        await Promise.all(put.slice(at, at + 50).map((key) => store.put(key, [])));
+      }
+      assert.deepEqual(await keys("many/"), put);
+      assert.deepEqual(await keys("many/", name(599)), put.slice(600));
+      await store.delete(put.slice(0, 1_149));
+      assert.deepEqual(await keys("many/"), [name(1_149)]);
     });
 
     it("can be left in the middle of a listing", async () => {

@@ -22,6 +22,14 @@ describe("keys", () => {
     assert.ok(key.startsWith(segmentsPrefix("house")));
   });
 
+  it("puts a chunk's second write beside the first, as the same flush", () => {
+    const key = segmentKey("house", NOW, RUN, 42, 2);
+    assert.equal(key, `house/segments/2025-06-15/${RUN}-000000000042-2.seg`);
+    const parsed = { day: "2025-06-15", runId: RUN, flushSequence: 42, attempt: 2 };
+    assert.deepEqual(parseSegmentKey("house", key), parsed);
+    assert.equal(parseSegmentKey("house", key.replace("-2.seg", "-1.seg")), undefined);
+  });
+
   it("puts a merged segment under its topic's id and partition", () => {
     const segment = { topicId: TOPIC_A, partition: 7, baseOffset: 5, endOffset: 105, ulid: RUN };
     assert.equal(
