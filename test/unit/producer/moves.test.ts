@@ -53,17 +53,23 @@ describe("a partition that moved to another agent", () => {
     const { cluster, clock, producer } = setUp({ lingerMs: 0, inFlight: 3 }, { agents: 2 });
     cluster.addTopic("t");
     const [old, next] = [agentOf(cluster, 0), agentOf(cluster, 1)];
-    old.script = (_request, _call, nth) =>
-      nth === 1
-        ? { reject: movedTo(next) }
-        : {
-            reject: fault("AGENT_UNREACHABLE", "unavailable", { outcome: "unknown" }),
-            apply: false,
-          };
-    const sent = ["a", "b"].map(async (value, i) => {
-      await clock.run(i);
-      return producer.send({ topic: "t", value });
+    const gates = [gate(), gate()];
+    const lost = fault("AGENT_UNREACHABLE", "unavailable", { outcome: "unknown" });
+    old.script = (_request, _call, nth) => ({
+      apply: false,
+      reject: nth === 1 ? movedTo(next) : lost,
+      until: gates[nth - 1]?.until ?? Promise.resolve(),
     });
+    const sent = [];
+    for (const value of ["a", "b"]) {
+      sent.push(producer.send({ topic: "t", value }));
+      await clock.run(1);
+    }
+    assert.equal(old.open, 2);
+    for (const { open } of gates) {
+      open();
+      await clock.run(1);
+    }
     await clock.run(50);
     await clock.until(Promise.all(sent));
     const codes = cluster.noted.map((it) => it.code);
