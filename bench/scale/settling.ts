@@ -16,6 +16,7 @@ export async function settled(
   database: Pick<Database, "holders">,
   partitions: number,
   but: ReadonlySet<string> = new Set(),
+  quietMs: number = QUIET_MS,
 ): Promise<{ readonly at: number; readonly byRun: Holders["byRun"] }> {
   const deadline = performance.now() + WITHIN_MS;
   let movedAt = performance.now();
@@ -29,7 +30,7 @@ export async function settled(
     const counts = [...byRun.values()];
     const held = counts.reduce((sum, it) => sum + it, 0);
     const others = [...byRun.keys()].every((run) => !but.has(run));
-    if (held === partitions && others && now - movedAt >= QUIET_MS) return { at: movedAt, byRun };
+    if (held === partitions && others && now - movedAt >= quietMs) return { at: movedAt, byRun };
     if (now > deadline) {
       throw new Error(
         `${held} of ${partitions} partitions are held after ${WITHIN_MS} ms: ${state}`,
