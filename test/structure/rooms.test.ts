@@ -14,6 +14,7 @@ const edges: readonly RegExp[] = [
   /^src\/format\/(compression|crc32c)\.ts$/,
   /^src\/storage\/folder[a-z-]*\.ts$/,
   /^src\/metadata\/sqlite[a-z-]*\.ts$/,
+  /^src\/metadata\/postgres-lane\.ts$/,
   /^src\/rpc\/(channel|[a-z0-9]+-gate)\.ts$/,
   /^src\/client\/grpc-[a-z-]+\.ts$/,
   /^src\/telemetry\/bootstrap[a-z-]*\.ts$/,

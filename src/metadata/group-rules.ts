@@ -1,0 +1,90 @@
+/** What every metadata store says of consumer groups: their limits, and the errors that name them. */
+import { invalid, StreamHouseError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import type { TopicPartition } from "../core/topic.ts";
+
+/** @throws StreamHouseError `INVALID_ARGUMENT` */
+export function checkGroup(group: string): void {
+  if (group !== "" && group.length <= limits.groupNameCharactersMax) return;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `a group's name has 1 to ${limits.groupNameCharactersMax} characters, this one has ${group.length}`,
+    { field: "group" },
+  );
+}
+
+/** @throws StreamHouseError `INVALID_ARGUMENT` */
+export function checkOffset(offset: number): void {
+  if (Number.isSafeInteger(offset) && offset >= 0) return;
+  const what = `offset ${offset} cannot be committed: use a whole number from 0 on`;
+  throw invalid("INVALID_ARGUMENT", what, { field: "offset" });
+}
+
+export function topicIsGone(topicId: string): StreamHouseError {
+  const what = `topic ${topicId.slice(0, 60)} does not exist: it was deleted`;
+  return invalid("TOPIC_NOT_FOUND", what, { field: "topicId" });
+}
+
+export function noSuchPartition(
+  partition: number,
+  topic: { readonly name: string; readonly partitions: number },
+): StreamHouseError {
+  return invalid(
+    "PARTITION_OUT_OF_RANGE",
+    `partition ${partition} of topic ${topic.name} does not exist: it has ${topic.partitions}`,
+    { field: "partition" },
+  );
+}
+
+export function unknownMember(group: string, memberId: string): StreamHouseError {
+  return new StreamHouseError({
+    code: "UNKNOWN_MEMBER",
+    kind: "fenced",
+    message: `group ${group} has no member ${memberId}: its session ended or it left; join again with epoch 0`,
+  });
+}
+
+export function memberFenced(group: string, memberId: string, why: string): StreamHouseError {
+  return new StreamHouseError({
+    code: "GROUP_FENCED",
+    kind: "fenced",
+    message: `member ${memberId} of group ${group} is stale: ${why}; join again with epoch 0`,
+  });
+}
+
+export function notAssigned(
+  group: string,
+  memberId: string,
+  { topicId, partition }: TopicPartition,
+): StreamHouseError {
+  return memberFenced(group, memberId, `partition ${topicId}/${partition} is not assigned to it`);
+}
+
+export function groupBusy(group: string, members: number): StreamHouseError {
+  return new StreamHouseError({
+    code: "GROUP_BUSY",
+    kind: "conflict",
+    message:
+      `group ${group} has ${members} live members, and only they may commit: ` +
+      "stop them first, or commit as a member",
+  });
+}
+
+export function tooManyGroups(): StreamHouseError {
+  return overloaded(`there are ${limits.groupsMax} groups, which is the limit: delete unused ones`);
+}
+
+export function tooManyMembers(group: string): StreamHouseError {
+  return overloaded(
+    `group ${group} has ${limits.membersPerGroupMax} members, which is the limit: use fewer consumers`,
+  );
+}
+
+function overloaded(message: string): StreamHouseError {
+  return new StreamHouseError({
+    code: "OVERLOADED",
+    kind: "unavailable",
+    message,
+    retryAfterMs: 1_000,
+  });
+}
