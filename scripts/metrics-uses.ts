@@ -33,6 +33,8 @@ export const metricUses: Readonly<Partial<Record<InstrumentKey, string>>> = {
   highWatermark: "rate of it is the partition's throughput",
   flushDuration: "where write latency comes from",
   storeOperationDuration: "slow or failing object store",
+  storeRetries: "an object store that throttles or fails now and then",
+  storeHedges: "an object store with a long tail; outcome second: hedging helps",
   metadataOperationDuration: "slow or failing metadata",
   bufferBytes: "near its limit: producers are held back",
   fencedWrites: "alert: two agents believed to hold one partition",

@@ -39,6 +39,7 @@ export function instrumentStore(store: ObjectStore, components: InstrumentCompon
 
   return {
     kind: store.kind,
+    remote: store.remote,
     put: (key, parts, signal) =>
       operations.write(() => store.put(key, parts, signal), bytesOf(parts)),
     get: (key, range, signal) => operations.read(() => store.get(key, range, signal)),

@@ -7,7 +7,6 @@
  */
 import { Readable } from "node:stream";
 import { StreamHouseError } from "../core/errors.ts";
-import { crc32c } from "../format/crc32c.ts";
 
 /** Smaller parts are joined up to this, so that a write to the socket is worth its while. */
 const PIECE_BYTES = 65_536;
@@ -49,44 +48,10 @@ function join(parts: readonly Uint8Array[], bytes: number): Uint8Array {
   return joined;
 }
 
-export function lengthOf(parts: readonly Uint8Array[]): number {
-  let bytes = 0;
-  for (const part of parts) bytes += part.length;
-  return bytes;
-}
-
-export function checksumOf(parts: readonly Uint8Array[]): number {
-  let crc = 0;
-  for (const part of parts) crc = crc32c(part, crc);
-  return crc;
-}
-
 /** As the service's headers have it: the four bytes, big-endian, in base64. */
 export function checksumHeader(crc: number): string {
   const bytes = [crc >>> 24, (crc >>> 16) & 255, (crc >>> 8) & 255, crc & 255];
   return btoa(String.fromCharCode(...bytes));
-}
-
-/** Cuts the parts into groups of `bytes` each (the last may be shorter), without copying. */
-export function* groupsOf(
-  parts: readonly Uint8Array[],
-  bytes: number,
-): Generator<readonly Uint8Array[], void, undefined> {
-  let group: Uint8Array[] = [];
-  let room = bytes;
-  for (const part of parts) {
-    for (let at = 0; at < part.length; ) {
-      const piece = part.subarray(at, at + room);
-      group.push(piece);
-      at += piece.length;
-      room -= piece.length;
-      if (room > 0) continue;
-      yield group;
-      group = [];
-      room = bytes;
-    }
-  }
-  if (group.length > 0) yield group;
 }
 
 /** An SDK answer's body. Not every runtime reports a connection that ended early as an error, so what came is counted. */

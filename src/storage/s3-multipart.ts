@@ -14,7 +14,8 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { StreamHouseError } from "../core/errors.ts";
-import { bodyOf, checksumHeader, checksumOf, groupsOf, lengthOf } from "./s3-body.ts";
+import { checksumOf, groupsOf, lengthOf } from "./parts.ts";
+import { bodyOf, checksumHeader } from "./s3-body.ts";
 import type { S3Operation } from "./s3-errors.ts";
 import type { S3Requests } from "./s3-requests.ts";
 import { signBody } from "./s3-signing.ts";

@@ -22,7 +22,11 @@ export type AgentInstrumentKey =
   | "fencedWrites"
   | "bytesWritten"
   | "bytesFetched"
+  | "bytesFetchedUnheld"
+  | "indexRefreshes"
   | "storeBytes"
+  | "storeRetries"
+  | "storeHedges"
   | "metadataOperationDuration"
   | "cacheHits"
   | "cacheMisses"
@@ -183,12 +187,40 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "Bytes of the batches that fetches were answered with",
     ["topic"],
   ),
+  bytesFetchedUnheld: define(
+    "counter",
+    "streamhouse.bytes.fetched.unheld",
+    "{byte}",
+    "Of streamhouse.bytes.fetched, what was read of partitions whose lease another agent holds",
+    ["topic"],
+  ),
+  indexRefreshes: define(
+    "counter",
+    "streamhouse.index.refreshes",
+    "{refresh}",
+    "Times that metadata was asked what other agents committed, for readers that waited: ok, or the error's code",
+    ["outcome"],
+  ),
   storeBytes: define(
     "counter",
     "streamhouse.store.bytes",
     "{byte}",
     "Bytes moved by object-store operations: put, get; outcome ok or an error code",
     ["operation", "outcome"],
+  ),
+  storeRetries: define(
+    "counter",
+    "streamhouse.store.retries",
+    "{retry}",
+    "Attempts of object-store operations after one that failed with the error code of the outcome label",
+    ["operation", "outcome"],
+  ),
+  storeHedges: define(
+    "counter",
+    "streamhouse.store.hedges",
+    "{put}",
+    "Second writes of a chunk whose first one was slow; outcome: which of the two was there first, or failed",
+    ["outcome"],
   ),
   metadataOperationDuration: define(
     "histogram",
@@ -215,7 +247,7 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "Entries that a cache let go to make room",
     ["cache"],
   ),
-  cacheBytes: define("gauge", "streamhouse.cache.bytes", "By", "Memory that a cache keeps", [
+  cacheBytes: define("gauge", "streamhouse.cache.bytes", "{byte}", "Memory that a cache keeps", [
     "cache",
   ]),
   retentionSeconds: define(
