@@ -1,12 +1,11 @@
 /**
- * `AgentApi.fetch`: committed batches from the tail cache or the store, with a long poll at the tail. Before it says "out of
- * range" it asks metadata; an offset at or beyond the high watermark waits, always. A call that ends, however it
- * ends, leaves nothing behind. Called by the services.
+ * `AgentApi.fetch`: committed batches of any partition, with a long poll at the tail. The holder of a lease is woken by its own commits; for
+ * what others hold the index is followed while somebody waits. Before it says "out of range" it asks metadata; an offset at or beyond
+ * the high watermark waits, always. A call that ends, however it ends, leaves nothing behind. Called by the services.
  */
 import type { Clock } from "../core/clock.ts";
-import { asStreamHouseError, invalid, StreamHouseError } from "../core/errors.ts";
+import { asStreamHouseError, invalid, type StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { checkPartition, type TopicPartition } from "../core/topic.ts";
 import type { CallContext } from "../rpc/agent-api.ts";
 import type {
   FetchedBatch,
@@ -18,23 +17,17 @@ import type {
 import { toErrorDetail } from "../rpc/status.ts";
 import type { AgentInstruments } from "./agent-instruments.ts";
 import { AnswerRoom } from "./answer-room.ts";
-import { batchesFrom } from "./batch-walk.ts";
-import type { LogIndex } from "./log-index.ts";
-import type { PartitionLog } from "./partition-log.ts";
-import type { ShareReader } from "./share-reader.ts";
-import type { TailCache } from "./tail-cache.ts";
-import type { Topics } from "./topics.ts";
+import { type BatchReader, outOfRange } from "./batch-reader.ts";
+import type { LogFollower } from "./log-follower.ts";
+import type { Found, PartitionFinder } from "./partition-finder.ts";
 import type { WaitingRoom } from "./waiting-room.ts";
 
 export interface FetcherComponents {
-  readonly topics: Topics;
-  readonly index: LogIndex;
-  readonly tail: TailCache;
-  readonly reader: ShareReader;
+  readonly finder: PartitionFinder;
+  readonly follower: LogFollower;
+  readonly reader: BatchReader;
   readonly waiting: WaitingRoom;
   readonly instruments: AgentInstruments;
-  /** Whether a partition's lease is held here: its bounds in memory are then the newest there are. */
-  readonly holds: (topicId: string, partition: number) => boolean;
   /** Refuses a group's member that is stale, or does not have the partitions. */
   readonly checkMember: (request: FetchRequest) => Promise<void>;
   readonly clock: Clock;
@@ -45,7 +38,7 @@ const PARTITION_BYTES = 1_048_576;
 /** One partition of a request: what can be read, or why not. */
 interface Target {
   readonly asked: FetchPartition;
-  readonly log: PartitionLog | undefined;
+  readonly found: Found | undefined;
   readonly error: StreamHouseError | undefined;
 }
 
@@ -62,70 +55,81 @@ export class Fetcher {
   async fetch(request: FetchRequest, call: CallContext): Promise<FetchResponse> {
     checkRequest(request);
     if (request.group !== "") await this.#parts.checkMember(request);
-    const { clock, waiting } = this.#parts;
+    const { clock } = this.#parts;
     const until = clock.monotonic() + Math.min(request.maxWaitMs, limits.fetchWaitMsMax);
     const enough = Math.max(1, request.minBytes);
+    const waits = request.maxWaitMs > 0;
     for (;;) {
-      const targets = await Promise.all(request.partitions.map((it) => this.#target(it)));
+      const targets = await Promise.all(request.partitions.map((it) => this.#target(it, waits)));
       const left = until - clock.monotonic();
-      if (left <= 0 || isReady(targets, enough)) return this.#answer(request, targets);
-      const logs = targets.flatMap((it) => it.log ?? []);
-      await waiting.wait(logs, left, call.signal);
+      if (left <= 0 || isReady(targets, enough)) return this.#answer(request, targets, call);
+      await this.#wait(targets, left, call.signal);
     }
   }
 
-  async #target(asked: FetchPartition): Promise<Target> {
+  async #target(asked: FetchPartition, waits: boolean): Promise<Target> {
+    const { finder } = this.#parts;
     try {
-      return { asked, log: await this.#find(asked), error: undefined };
+      const found = await finder.find(asked);
+      const { log, topic } = found;
+      if (asked.offset < log.logStart) {
+        await finder.lookAgain(asked);
+        if (asked.offset < log.logStart) throw outOfRange(topic.name, asked, log);
+      } else if (!waits && asked.offset >= log.highWatermark && !finder.holds(asked)) {
+        // Who does not wait is told what there is now.
+        await finder.lookAgain(asked);
+      }
+      return { asked, found, error: undefined };
     } catch (thrown) {
       const error = asStreamHouseError(thrown, "looking a partition up");
-      return { asked, log: undefined, error };
+      return { asked, found: undefined, error };
     }
   }
 
-  /** The partition's log, if the offset may be read from it or waited for. */
-  async #find(asked: FetchPartition): Promise<PartitionLog> {
-    const { holds, index, topics } = this.#parts;
-    const { topicId, partition, offset } = asked;
-    const ref = { name: "", topicId };
-    const topic = topics.known(ref) ?? (await topics.find(ref));
-    checkPartition(topic, partition);
-    let log = index.get(topicId, partition);
-    const beyond = log !== undefined && offset > log.highWatermark && !holds(topicId, partition);
-    if (log === undefined || offset < log.logStart || beyond) {
-      log = await this.#lookAgain(asked);
+  /** Until one of the partitions grows, or changes hands. */
+  async #wait(targets: readonly Target[], ms: number, signal?: AbortSignal): Promise<void> {
+    const { finder, follower, waiting } = this.#parts;
+    const logs = targets.flatMap((it) => it.found?.log ?? []);
+    const elsewhere = logs.some((log) => !finder.holds(log));
+    const waited = waiting.wait(logs, ms, signal);
+    const leave = elsewhere ? follower.follow() : undefined;
+    try {
+      await waited;
+    } finally {
+      leave?.();
     }
-    if (offset < log.logStart) throw outOfRange(topic.name, asked, log);
-    return log;
   }
 
-  async #lookAgain(asked: TopicPartition): Promise<PartitionLog> {
-    const { index } = this.#parts;
-    const { topicId, partition } = asked;
-    await index.refreshBounds([{ topicId, partition }]);
-    return index.ensure(topicId, partition, 0);
-  }
-
-  async #answer(request: FetchRequest, targets: readonly Target[]): Promise<FetchResponse> {
-    const partitions: PartitionData[] = targets.map(emptyData);
+  async #answer(
+    request: FetchRequest,
+    targets: readonly Target[],
+    { signal }: CallContext,
+  ): Promise<FetchResponse> {
+    const partitions: PartitionData[] = targets.map((it) => this.#empty(it));
     const bytesMax = Math.min(request.maxBytes || limits.requestBytesMax, limits.requestBytesMax);
     const room = new AnswerRoom(partitions);
+    const isShared = sharedObjects(targets);
     let bytes = 0;
     const start = this.#turn++ % Math.max(1, targets.length);
     for (let i = 0; i < targets.length && (bytes < bytesMax || bytes === 0); i++) {
       if (room.full) break;
       const at = (start + i) % targets.length;
-      const { asked, log } = targets[at] as Target;
+      const { asked, found } = targets[at] as Target;
       const data = partitions[at] as PartitionData;
-      if (log === undefined || asked.offset >= log.highWatermark) continue;
-      const wanted = Math.min(bytesMax - bytes, asked.maxBytes || PARTITION_BYTES);
+      if (found === undefined || asked.offset >= found.log.highWatermark) continue;
+      const { log, topic } = found;
       try {
-        data.batches = room.take(await this.#read(log, asked.offset, wanted, bytes === 0));
+        const batches = await this.#parts.reader.read({
+          ...{ log, asked, signal, topic: topic.name, evenOneLarger: bytes === 0 },
+          bytesMax: Math.min(bytesMax - bytes, asked.maxBytes || PARTITION_BYTES),
+          wanted: isShared(log.share(log.find(asked.offset) ?? -1)?.key) ? "more" : "this",
+        });
+        data.batches = room.take(batches);
         const read = bytesOf(data.batches);
         bytes += read;
-        this.#count(asked.topicId, read);
+        this.#parts.instruments.fetched(topic.name, read, this.#parts.finder.holds(asked));
       } catch (thrown) {
-        data.error = toErrorDetail(await this.#explain(thrown, log, asked));
+        data.error = toErrorDetail(asStreamHouseError(thrown, "reading batches"));
         room.takeError(data.error);
       }
       // Both may have moved while the store was read; the bounds must not be older than the batches.
@@ -135,64 +139,34 @@ export class Fetcher {
     return { partitions };
   }
 
-  /** Batches from the one that holds `offset`, up to `bytesMax`; with `evenOneLarger` the first one in any case. */
-  async #read(
-    log: PartitionLog,
-    offset: number,
-    bytesMax: number,
-    evenOneLarger: boolean,
-  ): Promise<FetchedBatch[]> {
-    const { instruments, reader, tail } = this.#parts;
-    const cached = tail.read(log, offset, bytesMax);
-    const first = cached[0];
-    if (first !== undefined) {
-      instruments.tailCache.hits.add(1);
-      if (first.bytes.length > bytesMax && !evenOneLarger) return [];
-      return cached.map((it) => ({ records: it.bytes, appendTimeMs: it.appendTimeMs }));
-    }
-    const share = log.find(offset);
-    if (share === undefined) return [];
-    instruments.tailCache.misses.add(1);
-    const batches: FetchedBatch[] = [];
-    let bytes = 0;
-    for (const { share: read, bytes: stored } of await reader.read(log, share, bytesMax)) {
-      for (const records of batchesFrom(stored, offset)) {
-        const fits = bytes + records.length <= bytesMax;
-        if (!fits && (batches.length > 0 || !evenOneLarger)) return batches;
-        batches.push({ records, appendTimeMs: read.appendTimeMs });
-        bytes += records.length;
-      }
-    }
-    return batches;
+  #empty({ asked, error, found }: Target): PartitionData {
+    return {
+      topicId: asked.topicId,
+      partition: asked.partition,
+      highWatermark: found?.log.highWatermark ?? -1,
+      logStartOffset: found?.log.logStart ?? -1,
+      batches: [],
+      error: toDetail(error ?? this.#unknown(asked, found)),
+    };
   }
 
-  #count(topicId: string, bytes: number): void {
-    const topic = this.#parts.topics.byId(topicId)?.name;
-    if (topic !== undefined && bytes > 0) this.#parts.instruments.fetched(topic, bytes);
+  /** Whether there is something new cannot be told while metadata is away; another agent may know. */
+  #unknown(asked: FetchPartition, found: Found | undefined): StreamHouseError | undefined {
+    const { finder, follower } = this.#parts;
+    if (found === undefined || asked.offset < found.log.highWatermark) return undefined;
+    return finder.holds(asked) ? undefined : follower.failure;
   }
+}
 
-  /** A missing object is looked into once: retention may have taken it since the index was read. */
-  async #explain(
-    thrown: unknown,
-    log: PartitionLog,
-    asked: FetchPartition,
-  ): Promise<StreamHouseError> {
-    const error = asStreamHouseError(thrown, "reading batches");
-    if (error.code !== "OBJECT_NOT_FOUND") return error;
-    const name = this.#parts.topics.byId(asked.topicId)?.name ?? asked.topicId;
-    try {
-      await this.#lookAgain(asked);
-    } catch (again) {
-      return asStreamHouseError(again, "reading a partition's bounds");
-    }
-    if (asked.offset < log.logStart) return outOfRange(name, asked, log);
-    return new StreamHouseError({
-      code: "CORRUPT_SEGMENT",
-      kind: "corrupt",
-      message: `offset ${asked.offset} of ${name}/${asked.partition} cannot be read: ${error.message}`,
-      cause: error,
-    });
+/** Whether more than one partition begins in the object: then it is worth reading once, as a whole. */
+function sharedObjects(targets: readonly Target[]): (key: string | undefined) => boolean {
+  const once = new Set<string>();
+  const shared = new Set<string>();
+  for (const { asked, found } of targets) {
+    const key = found?.log.share(found.log.find(asked.offset) ?? -1)?.key;
+    if (key !== undefined) (once.has(key) ? shared : once).add(key);
   }
+  return (key) => key !== undefined && shared.has(key);
 }
 
 function bytesOf(batches: readonly FetchedBatch[]): number {
@@ -203,23 +177,16 @@ function bytesOf(batches: readonly FetchedBatch[]): number {
 
 function isReady(targets: readonly Target[], enough: number): boolean {
   let bytes = 0;
-  for (const { asked, error, log } of targets) {
+  for (const { asked, error, found } of targets) {
     if (error !== undefined) return true;
-    bytes += log?.bytesFrom(asked.offset, enough - bytes) ?? 0;
+    bytes += found?.log.bytesFrom(asked.offset, enough - bytes) ?? 0;
     if (bytes >= enough) return true;
   }
   return targets.length === 0;
 }
 
-function emptyData({ asked, error, log }: Target): PartitionData {
-  return {
-    topicId: asked.topicId,
-    partition: asked.partition,
-    highWatermark: log?.highWatermark ?? -1,
-    logStartOffset: log?.logStart ?? -1,
-    batches: [],
-    error: error && toErrorDetail(error),
-  };
+function toDetail(error: StreamHouseError | undefined): PartitionData["error"] {
+  return error && toErrorDetail(error);
 }
 
 function checkRequest(request: FetchRequest): void {
@@ -239,13 +206,4 @@ function checkRequest(request: FetchRequest): void {
       { field: `partitions[${i}].offset` },
     );
   });
-}
-
-function outOfRange(topic: string, asked: FetchPartition, log: PartitionLog): StreamHouseError {
-  return invalid(
-    "OFFSET_OUT_OF_RANGE",
-    `offset ${asked.offset} of ${topic}/${asked.partition} is below the log start: ` +
-      `offsets ${log.logStart} to ${log.highWatermark} can be read; retention has deleted what was before`,
-    { field: "offset" },
-  );
 }

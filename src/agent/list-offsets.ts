@@ -1,7 +1,6 @@
 /** `AgentApi.listOffsets`: offsets by position or by time, from the index (and one share of the store for times). */
-import { asStreamHouseError, invalid } from "../core/errors.ts";
+import { asStreamHouseError, invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { checkPartition } from "../core/topic.ts";
 import type {
   ListOffsetsPartition,
   ListOffsetsRequest,
@@ -10,15 +9,13 @@ import type {
 } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import { toErrorDetail } from "../rpc/status.ts";
 import { offsetAtTime } from "./batch-walk.ts";
-import type { LogIndex } from "./log-index.ts";
+import type { PartitionFinder } from "./partition-finder.ts";
+import type { PartitionLog } from "./partition-log.ts";
 import type { ShareReader } from "./share-reader.ts";
-import type { Topics } from "./topics.ts";
 
 export interface ListOffsetsComponents {
-  readonly topics: Topics;
-  readonly index: LogIndex;
+  readonly finder: PartitionFinder;
   readonly reader: ShareReader;
-  readonly holds: (topicId: string, partition: number) => boolean;
 }
 
 const LATEST = -1;
@@ -63,15 +60,27 @@ async function answerOne(
 
 async function findOffset(
   asked: ListOffsetsPartition,
-  components: ListOffsetsComponents,
+  { finder, reader }: ListOffsetsComponents,
 ): Promise<number> {
-  const { holds, index, reader, topics } = components;
-  const { topicId, partition, timestampMs } = asked;
-  checkPartition(await topics.find({ name: "", topicId }), partition);
-  if (!holds(topicId, partition)) await index.refreshBounds([{ topicId, partition }]);
-  const log = index.ensure(topicId, partition, 0);
+  const { timestampMs } = asked;
+  const { log } = await finder.findNewest(asked);
   if (timestampMs === LATEST) return log.highWatermark;
   if (timestampMs === EARLIEST) return log.logStart;
+  try {
+    return await offsetByTime(log, timestampMs, reader);
+  } catch (error) {
+    if (!StreamHouseError.is(error) || error.code !== "OBJECT_NOT_FOUND") throw error;
+    // Merged or deleted meanwhile: the index says where it is now, or what comes after it.
+    await finder.lookAgain(asked);
+    return offsetByTime(log, timestampMs, reader);
+  }
+}
+
+async function offsetByTime(
+  log: PartitionLog,
+  timestampMs: number,
+  reader: ShareReader,
+): Promise<number> {
   const first = log.findTime(timestampMs);
   const share = first === undefined ? undefined : log.share(first);
   if (first === undefined || share === undefined) return log.highWatermark;

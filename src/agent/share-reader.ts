@@ -1,15 +1,13 @@
 /**
- * Committed shares from the store: one ranged read for neighbours in one object, single flight, a small cache for the
- * next fetch (a large share is asked for piece by piece), and a limit on reads at once. Called by fetcher and
- * list-offsets.
+ * Committed shares from the store, through its cache: one read for neighbours in one object, several objects at once where each flush is
+ * an object of its own, and no share answered that the index does not mean. Called by fetcher and list-offsets.
  */
 import { StreamHouseError } from "../core/errors.ts";
-import { Semaphore } from "../core/semaphore.ts";
 import { readBatchHeader } from "../format/batch-header.ts";
-import type { ObjectStore } from "../storage/object-store.ts";
-import type { CacheCells } from "./agent-instruments.ts";
+import type { ChunkLocation } from "../format/chunk.ts";
+import type { CachingStore, Wanted } from "../storage/caching.ts";
+import type { ByteRange } from "../storage/object-store.ts";
 import type { PartitionLog, Share } from "./partition-log.ts";
-import type { Reachability } from "./reachability.ts";
 
 /** A share's bytes: whole batches. */
 export interface ShareBytes {
@@ -17,69 +15,51 @@ export interface ShareBytes {
   readonly bytes: Uint8Array;
 }
 
-export interface ShareReaderComponents {
-  readonly store: ObjectStore;
-  readonly reachability: Reachability;
-  readonly cells: CacheCells;
-}
-
-export interface ShareReaderOptions {
-  readonly cacheBytesMax: number;
-  readonly readsMax: number;
+export interface ReadOptions {
+  /** `more`: other partitions' shares of the same flushes are wanted by the same caller. Default `this`. */
+  readonly wanted?: Wanted | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Bytes of others between two shares that are read along rather than asked for apart. */
 const GAP_BYTES_MAX = 65_536;
 
 /** Objects that one call reads at once: where each flush is an object of its own, a backlog has many small ones. */
-const RUNS_MAX = 8;
-
-interface Cached {
-  readonly bytes: Uint8Array;
-  /** Memory of the read that it is a view of, shared out over the shares of that read. */
-  readonly charge: number;
-}
+const RUNS_MAX = 16;
 
 export class ShareReader {
-  readonly #store: ObjectStore;
-  readonly #reachability: Reachability;
-  readonly #cells: CacheCells;
-  readonly #cacheBytesMax: number;
-  readonly #reads: Semaphore;
-  /** Least recently used first. */
-  readonly #cache = new Map<string, Cached>();
-  readonly #flights = new Map<string, Promise<readonly ShareBytes[]>>();
-  #cachedBytes = 0;
+  readonly #store: CachingStore;
 
-  constructor(components: ShareReaderComponents, options: ShareReaderOptions) {
-    this.#store = components.store;
-    this.#reachability = components.reachability;
-    this.#cells = components.cells;
-    this.#cacheBytesMax = options.cacheBytesMax;
-    this.#reads = new Semaphore(options.readsMax);
-  }
-
-  get cachedBytes(): number {
-    return this.#cachedBytes;
+  constructor(store: CachingStore) {
+    this.#store = store;
   }
 
   /**
    * Share `first` of the log and those that follow, up to about `bytesMax`, in order and without a hole; at least the first.
-   * @throws StreamHouseError `OBJECT_NOT_FOUND`, `STORE_UNAVAILABLE`, `CORRUPT_SEGMENT`
+   * @throws StreamHouseError `OBJECT_NOT_FOUND`, `STORE_UNAVAILABLE`, `CORRUPT_SEGMENT`, `ABORTED`
    */
-  async read(log: PartitionLog, first: number, bytesMax: number): Promise<readonly ShareBytes[]> {
+  async read(
+    log: PartitionLog,
+    first: number,
+    bytesMax: number,
+    options: ReadOptions = {},
+  ): Promise<readonly ShareBytes[]> {
     const runs: Promise<readonly ShareBytes[]>[] = [];
     const asked: number[] = [];
     let bytes = 0;
     for (let next = first; bytes < bytesMax && runs.length < RUNS_MAX; ) {
       const run = neighbours(log, next, bytesMax - bytes);
-      if (run.length === 0) break;
-      const reading = this.#readRun(run);
+      const last = run.at(-1);
+      if (last === undefined) break;
+      next += run.length;
+      // What lies behind it in the same chunk is this partition's too, and is read next.
+      const after = log.share(next);
+      const goesOn = after !== undefined && isSame(after.within, last.within);
+      const reading = this.#readRun(run, goesOn ? { ...options, wanted: "more" } : options);
       // Only the first one's failure is the caller's; what comes after a later one is left for the next call.
       if (runs.length > 0) reading.catch(() => {});
       runs.push(reading);
       asked.push(run.length);
-      next += run.length;
       for (const share of run) bytes += share.length;
     }
     const read: ShareBytes[] = [];
@@ -91,83 +71,32 @@ export class ShareReader {
     return read;
   }
 
-  async #readRun(run: readonly Share[]): Promise<readonly ShareBytes[]> {
-    const known = this.#fromCache(run);
-    const head = run[0];
-    (known.length > 0 ? this.#cells.hits : this.#cells.misses).add(1);
-    if (known.length > 0 || head === undefined) return known;
-    const flight = `${head.key}@${head.position}+${run.length}`;
-    let reading = this.#flights.get(flight);
-    if (reading === undefined) {
-      reading = this.#reads
-        .run(() => this.#fetch(run))
-        .finally(() => {
-          this.#flights.delete(flight);
-        });
-      this.#flights.set(flight, reading);
-    }
-    return reading;
-  }
-
-  #fromCache(run: readonly Share[]): readonly ShareBytes[] {
-    const found: ShareBytes[] = [];
-    for (const share of run) {
-      const key = cacheKey(share);
-      const cached = this.#cache.get(key);
-      if (cached === undefined) break;
-      this.#cache.delete(key);
-      this.#cache.set(key, cached);
-      found.push({ share, bytes: cached.bytes });
-    }
-    return found;
-  }
-
-  async #fetch(run: readonly Share[]): Promise<readonly ShareBytes[]> {
+  async #readRun(run: readonly Share[], options: ReadOptions): Promise<readonly ShareBytes[]> {
     const head = run[0] as Share;
-    const last = run.at(-1) as Share;
-    const range = { start: head.position, length: last.position + last.length - head.position };
-    let all: Uint8Array;
+    const range = rangeOf(run);
+    // What is there is answered at once, be it only the first of them.
+    const known = this.#store.cached(head.key, range, head.length);
+    if (known.length > 0) return sound(run, known);
     try {
-      all = await this.#store.get(head.key, range);
-      this.#reachability.ok();
+      return sound(run, await this.#load(run, range, options));
     } catch (error) {
-      // Only silence is a store out of reach: a missing or damaged object is an answer.
-      const kind = StreamHouseError.is(error) ? error.kind : undefined;
-      if (kind === "unavailable") this.#reachability.failed();
       // The object ends too early for the last ones, but perhaps not for the first.
-      if (kind === "corrupt" && run.length > 1) return this.#fetch([head]);
+      if (run.length > 1 && isCorrupt(error)) return this.#readRun([head], options);
       throw error;
     }
-    const found: ShareBytes[] = [];
-    for (const share of run) {
-      const from = share.position - head.position;
-      const bytes = all.subarray(from, from + share.length);
-      try {
-        checkShare(share, bytes);
-      } catch (error) {
-        if (found.length === 0) throw error;
-        // What is sound is answered; whoever goes on from there meets the damage first and is told.
-        break;
-      }
-      this.#keep(share, { bytes, charge: Math.ceil(all.buffer.byteLength / run.length) });
-      found.push({ share, bytes });
-    }
-    return found;
   }
 
-  #keep(share: Share, cached: Cached): void {
-    if (cached.charge > this.#cacheBytesMax) return;
-    const key = cacheKey(share);
-    const before = this.#cache.get(key);
-    if (before !== undefined) this.#cachedBytes -= before.charge;
-    this.#cache.delete(key);
-    this.#cache.set(key, cached);
-    this.#cachedBytes += cached.charge;
-    for (const [oldest, { charge }] of this.#cache) {
-      if (this.#cachedBytes <= this.#cacheBytesMax) break;
-      this.#cache.delete(oldest);
-      this.#cachedBytes -= charge;
-    }
+  #load(
+    run: readonly Share[],
+    range: ByteRange,
+    { wanted = "this", signal }: ReadOptions,
+  ): Promise<Uint8Array> {
+    const head = run[0] as Share;
+    const last = run.at(-1) as Share;
+    const single = isSame(head.within, last.within);
+    // On a folder flushes lie behind each other in one file: the range has parts of several.
+    if (!single) return this.#store.get(head.key, range, signal);
+    return this.#store.read(head.within, range, wanted, signal);
   }
 }
 
@@ -190,6 +119,33 @@ function neighbours(log: PartitionLog, first: number, bytesMax: number): Share[]
   }
 }
 
+function rangeOf(run: readonly Share[]): ByteRange {
+  const head = run[0] as Share;
+  const last = run.at(-1) as Share;
+  return { start: head.position, length: last.position + last.length - head.position };
+}
+
+/** The shares that are whole in `bytes` and are what the index means, up to the first that is not. @throws `CORRUPT_SEGMENT` for the first */
+function sound(run: readonly Share[], bytes: Uint8Array): readonly ShareBytes[] {
+  const start = (run[0] as Share).position;
+  const found: ShareBytes[] = [];
+  for (const share of run) {
+    const from = share.position - start;
+    // No more of them was in memory.
+    if (found.length > 0 && from + share.length > bytes.length) break;
+    const own = bytes.subarray(from, from + share.length);
+    try {
+      checkShare(share, own);
+    } catch (error) {
+      if (found.length === 0) throw error;
+      // What is sound is answered; whoever goes on from there meets the damage first and is told.
+      break;
+    }
+    found.push({ share, bytes: own });
+  }
+  return found;
+}
+
 /** The index and the object must mean the same bytes. The batches' checksums are the consumer's to check. */
 function checkShare(share: Share, bytes: Uint8Array): void {
   let why: string;
@@ -209,6 +165,10 @@ function checkShare(share: Share, bytes: Uint8Array): void {
   });
 }
 
-function cacheKey(share: Share): string {
-  return `${share.key}@${share.position}`;
+function isSame(a: ChunkLocation, b: ChunkLocation): boolean {
+  return a === b || (a.key === b.key && a.position === b.position && a.length === b.length);
+}
+
+function isCorrupt(error: unknown): boolean {
+  return StreamHouseError.is(error) && error.kind === "corrupt";
 }

@@ -6,6 +6,7 @@
 import { Queue } from "../core/queue.ts";
 import type { TopicPartition } from "../core/topic.ts";
 import { partitionKey } from "../core/topic.ts";
+import type { CounterCell } from "../telemetry/cells.ts";
 
 /** A committed batch. Nobody writes into its bytes any more. */
 export interface CachedBatch {
@@ -49,13 +50,16 @@ class Tail {
 
 export class TailCache {
   readonly #bytesMax: number;
+  readonly #evictions: Pick<CounterCell, "add"> | undefined;
   readonly #tails = new Map<string, Tail>();
   /** One entry for each batch, in the order of commits: whose turn it is to lose its oldest. */
   #order = new Queue<Tail>();
   #bytes = 0;
 
-  constructor(bytesMax: number) {
+  /** `evictions` counts the batches that had to make room. */
+  constructor(bytesMax: number, evictions?: Pick<CounterCell, "add">) {
     this.#bytesMax = bytesMax;
+    this.#evictions = evictions;
   }
 
   /** Memory held, in bytes. */
@@ -127,6 +131,7 @@ export class TailCache {
   #evict(): void {
     const tail = this.#order.shift();
     if (tail === undefined || !tail.live) return;
+    this.#evictions?.add(1);
     this.#bytes -= tail.shift()?.charge ?? 0;
     if (tail.length === 0) {
       tail.live = false;

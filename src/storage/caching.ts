@@ -37,8 +37,8 @@ export interface CachingStore extends ObjectStore {
     wanted: Wanted,
     signal?: AbortSignal,
   ): Promise<Uint8Array>;
-  /** What is in memory of the range, from its start on and in one piece; empty if nothing is. Asks nobody. */
-  cached(key: string, range: ByteRange): Uint8Array;
+  /** What is in memory of the range, from its start on and in one piece; empty if that is less than `lengthMin`. Asks nobody. */
+  cached(key: string, range: ByteRange, lengthMin: number): Uint8Array;
   /** Memory held by the cache, in bytes. */
   readonly cachedBytes: number;
 }
@@ -62,6 +62,7 @@ export interface CachingOptions {
 
 export const BLOCK_BYTES = 4_194_304;
 const SMALL_BYTES = 262_144;
+const NOTHING = new Uint8Array(0);
 
 /** Blocks of which a part was read lately and that are remembered, so that the next part brings the block. */
 const TOUCHED_MAX = 8_192;
@@ -101,9 +102,10 @@ class BlockCachingStore implements CachingStore {
     return this.#cache.bytes;
   }
 
-  cached(key: string, range: ByteRange): Uint8Array {
+  cached(key: string, range: ByteRange, lengthMin: number): Uint8Array {
     const found = this.#cache.prefix(key, range);
-    if (found.length > 0) this.#cells.hits.add(1);
+    if (found.length < Math.max(1, lengthMin)) return NOTHING;
+    this.#cells.hits.add(1);
     return found;
   }
 

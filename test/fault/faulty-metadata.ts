@@ -1,6 +1,6 @@
 /** Any metadata store with failures put in front of it, one fate for each call of a method. */
 import { StreamHouseError } from "../../src/core/errors.ts";
-import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
+import type { MetadataHint, MetadataStore } from "../../src/metadata/metadata-store.ts";
 
 /**
  * `none`: certainly not applied · `applied`: applied, and the answer is lost · `lost`: not applied, and the caller cannot know ·
@@ -14,6 +14,8 @@ export interface Faults {
   readonly next: Partial<Record<keyof MetadataStore, Fate[]>>;
   /** Every call fails as not applied while this is set. */
   down: boolean;
+  /** Hints of what others changed do not come through, as when the connection that listens hangs. */
+  deaf: boolean;
   readonly calls: string[];
   readonly held: number;
   release(): void;
@@ -24,6 +26,7 @@ export function withFaults(inner: MetadataStore): { metadata: MetadataStore; fau
   const faults: Faults = {
     next: {},
     down: false,
+    deaf: false,
     calls: [],
     get held() {
       return waiting.length;
@@ -62,6 +65,12 @@ export function withFaults(inner: MetadataStore): { metadata: MetadataStore; fau
     get(target, name) {
       const member = Reflect.get(target, name, target) as unknown;
       if (typeof member !== "function") return member;
+      if (name === "watch") {
+        return (wake: (hint: MetadataHint) => void) =>
+          target.watch((hint) => {
+            if (!faults.deaf && !faults.down) wake(hint);
+          });
+      }
       return (...args: unknown[]) =>
         call(String(name), () => Reflect.apply(member, target, args) as Promise<unknown>);
     },

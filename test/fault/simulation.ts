@@ -298,7 +298,7 @@ function lookedAt(inner: MetadataStore, look: () => void): MetadataStore {
   return new Proxy(inner, {
     get(target, name) {
       const member = Reflect.get(target, name, target) as unknown;
-      if (typeof member !== "function") return member;
+      if (typeof member !== "function" || name === "watch") return member;
       return async (...args: unknown[]) => {
         look();
         try {
