@@ -11,12 +11,13 @@ import type { Clock } from "../../src/core/clock.ts";
 import { StreamHouseError } from "../../src/core/errors.ts";
 import { type Logger, silentLogger } from "../../src/core/logger.ts";
 import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
+import { createSqliteMetadata } from "../../src/metadata/sqlite.ts";
 import type { ProducerOptions } from "../../src/producer/options.ts";
 import { createProducer, type Producer } from "../../src/producer/producer.ts";
 import type { AgentApi } from "../../src/rpc/agent-api.ts";
 import type { TelemetryOptions } from "../../src/telemetry/telemetry.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
-import { type BenchAgent, memoryMetadata, seededRandom } from "../unit/agent/bench-agent.ts";
+import { type BenchAgent, seededRandom } from "../unit/agent/bench-agent.ts";
 import { MemoryStore, TestSink } from "../unit/agent/memory-store.ts";
 import { type Faults, withFaults } from "./faulty-metadata.ts";
 
@@ -102,12 +103,18 @@ export class Fleet {
   readonly clock: ManualClock = new ManualClock();
   readonly store: MemoryStore = new MemoryStore();
   /** Without faults. */
-  readonly metadata: MetadataStore = memoryMetadata(this.clock);
+  readonly metadata: MetadataStore;
   readonly members: Map<string, Member> = new Map();
   /** Every agent that was ever started, for the end. */
   readonly #started: Member[] = [];
   /** What breaks with the connections to an agent. */
   readonly #calls = new Map<Member, Set<() => void>>();
+
+  /** `watched` may put something around metadata. */
+  constructor(watched: (metadata: MetadataStore) => MetadataStore = (it) => it) {
+    const random = seededRandom(5);
+    this.metadata = watched(createSqliteMetadata({ path: ":memory:", clock: this.clock, random }));
+  }
 
   /** Starts an agent under this name, which is its id and its address. */
   async start(name: string, options: MemberOptions = {}): Promise<Member> {
