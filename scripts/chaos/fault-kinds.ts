@@ -23,7 +23,29 @@ const spec = (
   does: string,
 ): FaultKindSpec => ({ lane, scope, lastsMs, does });
 
-export const faultKinds = {
+export type FaultKind =
+  | "agentKill"
+  | "agentPauseShort"
+  | "agentPauseLong"
+  | "agentPauseCommitting"
+  | "agentTwin"
+  | "agentClock"
+  | "rollingRestart"
+  | "databaseCut"
+  | "databaseSilent"
+  | "databaseSlow"
+  | "databaseRestart"
+  | "storeCut"
+  | "storeSilent"
+  | "storeSlow"
+  | "store503"
+  | "store500"
+  | "storeTimeout"
+  | "storeBroken"
+  | "producerKill"
+  | "consumerKill";
+
+export const faultKinds: Readonly<Record<FaultKind, FaultKindSpec>> = {
   agentKill: spec("life", "agent", [200, 3_000], "kill -9 of an agent; started again later"),
   agentPauseShort: spec(
     "life",
@@ -84,8 +106,6 @@ export const faultKinds = {
   storeBroken: spec("world", "all", [1_000, 5_000], "S3's answers and uploads break off half-way"),
   producerKill: spec("world", "producer", [100, 1_500], "kill -9 of a producer; another follows"),
   consumerKill: spec("world", "consumer", [100, 1_500], "kill -9 of a consumer; started again"),
-} as const satisfies Readonly<Record<string, FaultKindSpec>>;
-
-export type FaultKind = keyof typeof faultKinds;
+};
 
 export const faultNames: readonly FaultKind[] = Object.keys(faultKinds) as FaultKind[];

@@ -76,7 +76,7 @@ export class Injector {
       case "agentPauseLong":
         return this.#pauseLong(this.#agent(target), lastsMs);
       case "agentPauseCommitting":
-        return this.#pauseCommitting(this.#agent(target), lastsMs);
+        return this.#leader(target).then((agent) => this.#pauseCommitting(agent, lastsMs));
       case "agentTwin":
         return this.#twin(this.#agent(target), lastsMs, random);
       case "rollingRestart":
@@ -274,6 +274,21 @@ export class Injector {
     return until(`${agent.name} to answer`, () => agent.metric(name).catch(() => undefined), {
       signal: this.#signal,
     });
+  }
+
+  /** The agent, or the next one that leads partitions now: one that leads none commits nothing. */
+  #leader(index: number): Promise<AgentProcess> {
+    let at = index - 1;
+    return until(
+      "an agent that leads partitions",
+      async () => {
+        at += 1;
+        const agent = this.#agent(at);
+        const led = await agent.metric("streamhouse_active_partitions").catch(() => 0);
+        return led > 0 && agent;
+      },
+      { signal: this.#signal },
+    );
   }
 
   #agent(index: number): AgentProcess {

@@ -3,10 +3,10 @@
  * decoded and its CRC checked. What another agent would answer cannot hide what this one does.
  */
 import { createGrpcTransport } from "../../src/client/grpc-transport.ts";
-import type { AgentConnection } from "../../src/client/transport.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { decodeBatch } from "../../src/format/batch-decoder.ts";
 import { splitBatches } from "../../src/format/batch-header.ts";
+import type { AgentApi } from "../../src/rpc/agent-api.ts";
 import type { LogRead, PartitionRead } from "./checker.ts";
 import { readContent } from "./record-content.ts";
 import { until } from "./waiting.ts";
@@ -20,69 +20,90 @@ export interface LogReaderOptions {
 
 /** `ends` are the high watermarks that the database has: an agent that knows less has not heard yet, and is asked again. */
 export async function readLog(
-  ends: ReadonlyMap<number, number>,
+  ends: readonly number[],
   topicId: string,
   options: LogReaderOptions,
 ): Promise<LogRead> {
-  const transport = createGrpcTransport({ clock: systemClock }, { addresses: [options.address] });
+  const { address, name, signal } = options;
+  const transport = createGrpcTransport({ clock: systemClock }, { addresses: [address] });
   try {
-    const connection = transport.connection(options.address);
-    const partitions: PartitionRead[] = [];
-    for (const [partition, end] of [...ends].sort(([a], [b]) => a - b)) {
-      const of = `partition ${partition} through ${options.name}`;
-      partitions[partition] = await until(
-        `${of} to be readable up to ${end}`,
-        () => readPartition(connection, topicId, partition, end).catch(complain(of)),
-        { signal: options.signal },
-      );
-    }
-    return { reader: options.name, partitions };
+    const { api } = transport.connection(address);
+    const partitions = await until(
+      `${name} to know of everything`,
+      () => readBounds(api, topicId, ends).catch(complain(name)),
+      { signal },
+    );
+    await until(
+      `the whole log through ${name}`,
+      () => readMore(api, topicId, partitions).catch(complain(name)),
+      { signal },
+    );
+    return { reader: name, partitions };
   } finally {
     await transport.close();
   }
 }
 
 /** Just after the faults an agent may still be on its way back. */
-function complain(of: string): (error: unknown) => undefined {
+function complain(name: string): (error: unknown) => undefined {
   return (error) => {
-    console.error(`reading ${of}: ${String(error)}`);
+    console.error(`reading through ${name}: ${String(error)}`);
     return undefined;
   };
 }
 
 /** Undefined: the agent does not know of everything yet. */
-async function readPartition(
-  { api }: AgentConnection,
+async function readBounds(
+  api: AgentApi,
   topicId: string,
-  partition: number,
-  expectedEnd: number,
-): Promise<PartitionRead | undefined> {
-  const which = { topicId, partition };
+  ends: readonly number[],
+): Promise<PartitionRead[] | undefined> {
   const ask = (timestampMs: number) =>
-    api.listOffsets({ partitions: [{ ...which, timestampMs }] }, {});
+    api.listOffsets(
+      { partitions: ends.map((_, partition) => ({ topicId, partition, timestampMs })) },
+      {},
+    );
   const [earliest, latest] = await Promise.all([ask(EARLIEST), ask(LATEST)]);
-  const logStart = earliest.offsets[0]?.offset ?? -1;
-  const end = latest.offsets[0]?.offset ?? -1;
-  if (end < expectedEnd) return undefined;
-  const lists = { offsets: [], ids: [], keys: [], epochs: [], damaged: [] };
-  const read: PartitionRead = { logStart, end, ...lists };
-  let offset = logStart;
-  while (offset < end) {
-    const asked = { ...which, offset, maxBytes: 0 };
-    const answer = await api.fetch({ ...fetchTerms, partitions: [asked] }, {});
-    const [data] = answer.partitions;
-    if (data?.error !== undefined) throw new Error(data.error.message);
-    for (const { records } of data?.batches ?? []) {
-      for (const { bytes, header } of splitBatches(records)) {
-        await addBatch(read, bytes, header.partitionLeaderEpoch, offset);
+  const bounds = ends.map((_, partition) => ({
+    logStart: earliest.offsets[partition]?.offset ?? -1,
+    end: latest.offsets[partition]?.offset ?? -1,
+  }));
+  if (bounds.some(({ end }, partition) => end < (ends[partition] ?? 0))) return undefined;
+  const lists = () => ({ offsets: [], ids: [], keys: [], epochs: [], damaged: [] });
+  return bounds.map((it) => ({ ...it, ...lists() }));
+}
+
+/** Answers whether nothing is left. What came before a failure is kept. */
+async function readMore(
+  api: AgentApi,
+  topicId: string,
+  partitions: readonly PartitionRead[],
+): Promise<boolean> {
+  for (;;) {
+    const asked = partitions.flatMap((read, partition) => {
+      const offset = nextOffset(read);
+      return offset < read.end ? [{ topicId, partition, offset, maxBytes: 0 }] : [];
+    });
+    if (asked.length === 0) return true;
+    const answer = await api.fetch({ ...fetchTerms, partitions: asked }, {});
+    let came = 0;
+    for (const { batches, error, partition } of answer.partitions) {
+      if (error !== undefined) throw new Error(`partition ${partition}: ${error.message}`);
+      const read = partitions[partition] as PartitionRead;
+      for (const { records } of batches) {
+        for (const { bytes, header } of splitBatches(records)) {
+          await addBatch(read, bytes, header.partitionLeaderEpoch);
+        }
+        came += 1;
       }
     }
-    const next = (read.offsets.at(-1) ?? offset - 1) + 1;
-    // Nothing came although there is something: its holder's news has not arrived.
-    if (next <= offset) return undefined;
-    offset = next;
+    // There is something, and nothing came: its holder's news has not arrived.
+    if (came === 0) return false;
   }
-  return read;
+}
+
+function nextOffset({ logStart, offsets }: PartitionRead): number {
+  return (offsets.at(-1) ?? logStart - 1) + 1;
 }
 
 const EARLIEST = -2;
@@ -101,12 +122,8 @@ const utf8 = new TextDecoder();
 const text = (bytes: Uint8Array | null): string => (bytes === null ? "" : utf8.decode(bytes));
 
 /** Batches are whole: the first of an answer may begin below what was asked for. */
-async function addBatch(
-  read: PartitionRead,
-  bytes: Uint8Array,
-  epoch: number,
-  fromOffset: number,
-): Promise<void> {
+async function addBatch(read: PartitionRead, bytes: Uint8Array, epoch: number): Promise<void> {
+  const fromOffset = nextOffset(read);
   const make = (offset: number, _time: number, key: Uint8Array | null, value: Uint8Array | null) =>
     ({ offset, key: text(key), value: text(value) }) as const;
   for (const { key, offset, value } of await decodeBatch(bytes, make, { fromOffset })) {

@@ -45,7 +45,7 @@ function flagsOf(runtime: RuntimeName, preload: string | undefined): readonly st
     case "node":
       return before("--import");
     case "bun":
-      return [...before("--preload"), "run"];
+      return before("--preload");
     case "deno":
       return ["run", "-A", "--no-check", ...before("--preload")];
   }

@@ -34,7 +34,7 @@ export async function runChaos(
   const say = createSay((line) => folder.line(line));
   const world = new World({ settings, folder: folder.path, say, signal: interrupted });
   const injector = new Injector(world);
-  let result: ChaosResult = { ...nothing, seed: settings.seed, faults: injector.counts };
+  let result: ChaosResult = nothing(settings.seed, injector);
   try {
     await installServers(say);
     result = await play(world, injector, folder);
@@ -49,15 +49,11 @@ export async function runChaos(
   return result;
 }
 
-const nothing = {
-  ok: false,
-  acknowledged: 0,
-  consumed: 0,
-  lost: 0,
-  duplicated: 0,
-  reordered: 0,
-  fencedWritesAccepted: 0,
-} as const;
+/** Of a run that did not come to its verdict. */
+function nothing(seed: number, { counts }: Injector): ChaosResult {
+  const none = { acknowledged: 0, consumed: 0, lost: 0, duplicated: 0, reordered: 0 };
+  return { ok: false, seed, ...none, fencedWritesAccepted: 0, faults: counts };
+}
 
 async function play(
   world: World,
@@ -80,7 +76,11 @@ async function play(
   );
   const allOk = ok && world.problems.length === 0;
   if (!allOk) folder.keep(evidence);
-  return { ok: allOk, seed: settings.seed, ...counts, faults: injector.counts };
+  const { acknowledged, consumed, lost, duplicated, reordered, fencedWritesAccepted } = counts;
+  return {
+    ...{ ok: allOk, seed: settings.seed, acknowledged, consumed, lost, duplicated, reordered },
+    ...{ fencedWritesAccepted, faults: injector.counts },
+  };
 }
 
 /** Everything heals, every producer settles what it sent, every consumer reads to the end, and the log is read through each agent. */
@@ -95,11 +95,10 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
   say("consumers read to the end");
   await Promise.all(consumers.map((it) => it.finish(ends, signal)));
   say("reading the log through each agent");
-  const endOf = new Map(partitions.map((it) => [it.partition, it.end]));
   const topicId = partitions[0]?.topicId ?? "";
   const logs: RunEvidence["logs"][number][] = [];
   for (const { address, name } of agents) {
-    logs.push(await readLog(endOf, topicId, { name, address, signal }));
+    logs.push(await readLog(ends, topicId, { name, address, signal }));
   }
   return {
     senders: producers.flatMap((it) => it.journals()),

@@ -65,15 +65,17 @@ function toSettings(args: Arguments): ChaosSettings {
   if (minutes !== undefined && profile === "short") {
     throw args.mistake("--minutes goes with --profile long: short injects each fault once");
   }
+  // With one agent alone nobody could take a lease over.
+  const agents = args.whole("agents", 2, 9) ?? 3;
   return {
     profile,
     seed: args.whole("seed", 0, 2_147_483_647) ?? 0,
     durationMs: (minutes ?? 5) * 60_000,
-    // With one agent alone nobody could take a lease over.
-    agents: args.whole("agents", 2, 9) ?? 3,
+    agents,
     producers: 3,
     consumers: 3,
-    partitions: 8,
+    // Enough that hardly an agent is without one.
+    partitions: 8 * agents,
     rate: profile === "short" ? 100 : 200,
   };
 }
