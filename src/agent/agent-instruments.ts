@@ -24,6 +24,8 @@ export interface PartitionCells {
 export interface CacheCells {
   readonly hits: CounterCell;
   readonly misses: CounterCell;
+  readonly evictions: CounterCell;
+  readonly bytes: GaugeCell;
 }
 
 /** The topic of a held partition, as it is when somebody collects. */
@@ -47,10 +49,13 @@ export class AgentInstruments {
   readonly retentionErrors: CounterCell;
   /** Batches at the tail, kept as they are committed. */
   readonly tailCache: CacheCells;
-  /** Parts of segments, kept as they are read. */
-  readonly segmentCache: CacheCells;
   readonly #fencedWrites: CounterCell;
-  readonly #fetched = new Map<string, CounterCell>();
+  readonly #fetched = new Map<
+    string,
+    { readonly all: CounterCell; readonly unheld: CounterCell }
+  >();
+  /** Bytes of records that fetches were answered with, of all topics: also where nothing is exported. */
+  bytesOut = 0;
   #topics: ReadonlySet<string> = new Set();
   #keeping: ReadonlySet<string> = new Set();
 
@@ -61,7 +66,6 @@ export class AgentInstruments {
     this.renewalsFailed = metrics.counter(catalogue.leaseRenewals, { status: "error" });
     this.retentionErrors = metrics.counter(catalogue.retentionErrors);
     this.tailCache = cacheCells(metrics, "tail");
-    this.segmentCache = cacheCells(metrics, "segment");
     this.#fencedWrites = metrics.counter(catalogue.fencedWrites);
   }
 
@@ -97,14 +101,25 @@ export class AgentInstruments {
     this.#fencedWrites.add(batches);
   }
 
-  /** Bytes that a fetch was answered with. */
-  fetched(topic: string, bytes: number): void {
-    let cell = this.#fetched.get(topic);
-    if (cell === undefined) {
-      cell = this.#metrics.counter(catalogue.bytesFetched, { topic });
-      this.#fetched.set(topic, cell);
+  /** Bytes that a fetch was answered with; `held`: of a partition whose lease is this agent's. */
+  fetched(topic: string, bytes: number, held: boolean): void {
+    if (bytes === 0) return;
+    this.bytesOut += bytes;
+    let cells = this.#fetched.get(topic);
+    if (cells === undefined) {
+      cells = {
+        all: this.#metrics.counter(catalogue.bytesFetched, { topic }),
+        unheld: this.#metrics.counter(catalogue.bytesFetchedUnheld, { topic }),
+      };
+      this.#fetched.set(topic, cells);
     }
-    cell.add(bytes);
+    cells.all.add(bytes);
+    if (!held) cells.unheld.add(bytes);
+  }
+
+  /** The index was read on for those who wait. */
+  indexRefreshed(outcome: string): void {
+    this.#metrics.counter(catalogue.indexRefreshes, { outcome }).add(1);
   }
 
   /** Records that retention took from the log. */
@@ -142,5 +157,7 @@ function cacheCells(metrics: MetricRegistry, cache: string): CacheCells {
   return {
     hits: metrics.counter(catalogue.cacheHits, { cache }),
     misses: metrics.counter(catalogue.cacheMisses, { cache }),
+    evictions: metrics.counter(catalogue.cacheEvictions, { cache }),
+    bytes: metrics.gauge(catalogue.cacheBytes, { cache }),
   };
 }
