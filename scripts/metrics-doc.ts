@@ -11,6 +11,7 @@ import {
 } from "../src/telemetry/catalogue.ts";
 import { agentInstruments } from "../src/telemetry/catalogue-agent.ts";
 import { clientInstruments } from "../src/telemetry/catalogue-clients.ts";
+import { compactionInstruments } from "../src/telemetry/catalogue-compaction.ts";
 import { healthInstruments } from "../src/telemetry/catalogue-health.ts";
 import { semconvInstruments } from "../src/telemetry/catalogue-semconv.ts";
 import { metricUses } from "./metrics-uses.ts";
@@ -53,6 +54,13 @@ const sections: readonly Section[] = [
     title: "Agent",
     lead: "Exported by the agent. Only the holder of a partition's lease reports that partition and the lag of its groups.",
     keys: keysOf(agentInstruments),
+  },
+  {
+    title: "The log's upkeep",
+    lead:
+      "Exported by the agent: merging in the background by the holder of a partition's lease, deleting and the search for orphans by any " +
+      "agent.",
+    keys: keysOf(compactionInstruments),
   },
   {
     title: "The telemetry's own health",

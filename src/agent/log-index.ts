@@ -1,10 +1,14 @@
 /**
- * The partition logs of everything this agent may serve, and their growth: own commits as they happen, and the flush
- * table page by page (at start, after a lease was taken over, and while other agents write). Called by agent, flusher,
+ * The partition logs of everything this agent may serve, and their growth: own commits as they happen; flushes and merges of
+ * metadata page by page (at start, after a lease was taken over, and while other agents write). Called by agent, flusher, merger,
  * lease manager, fetcher.
+ *
+ * A flush that was merged is forgotten in metadata, perhaps before this agent read it. So a hole between what is known of a partition
+ * and its next flush means nothing until the merges were read *after* that flush: what was merged is then known, and what is still
+ * missing is below the log start.
  */
 import { partitionKey, type TopicPartition } from "../core/topic.ts";
-import type { ChunkIndexEntry, ChunkLocation } from "../format/chunk.ts";
+import type { MergedSegment } from "../metadata/merge-store.ts";
 import type { CommittedFlush, MetadataStore } from "../metadata/metadata-store.ts";
 import { PartitionLog } from "./partition-log.ts";
 import type { SegmentReferences } from "./segment-references.ts";
@@ -12,8 +16,11 @@ import type { SegmentReferences } from "./segment-references.ts";
 /** Flushes read in one step. */
 const PAGE = 1_000;
 
+/** Merges read in one step: each has hundreds of pieces. */
+const MERGE_PAGE = 100;
+
 export interface LogIndexComponents {
-  readonly metadata: MetadataStore;
+  readonly metadata: Pick<MetadataStore, "listFlushes" | "listMerges" | "partitionBounds">;
   readonly segments: SegmentReferences;
   /** Told of each flush that was read in the table and not met before. */
   readonly found?: (flush: IndexedFlush) => void;
@@ -23,14 +30,17 @@ export interface LogIndexComponents {
 export type IndexedFlush = Omit<CommittedFlush, "flushId">;
 
 export class LogIndex {
-  readonly #metadata: MetadataStore;
+  readonly #metadata: LogIndexComponents["metadata"];
   readonly #segments: SegmentReferences;
   readonly #found: (flush: IndexedFlush) => void;
   readonly #logs = new Map<string, PartitionLog>();
   /** The newest flush sequence applied for each run of this process: those flushes are met again in the table. */
   readonly #applied = new Map<string, number>();
-  #cursor = 0;
+  #flushCursor = 0;
+  #mergeCursor = 0;
   #reading: Promise<void> | undefined;
+  /** Begins when the one under way has ended; for all who ask until then. */
+  #next: Promise<void> | undefined;
 
   constructor(components: LogIndexComponents) {
     this.#metadata = components.metadata;
@@ -72,19 +82,38 @@ export class LogIndex {
     const newest = this.#applied.get(flush.runId);
     if (newest !== undefined && flush.flushSequence <= newest) return false;
     if (newest !== undefined) this.#applied.set(flush.runId, flush.flushSequence);
-    this.#segments.retain(flush.location.key);
-    for (const entry of flush.entries) this.#append(flush.location, entry);
+    this.#segments.committed(flush.location.key);
+    for (const entry of flush.entries) {
+      const { topicId, partition, baseOffset } = entry;
+      this.ensure(topicId, partition, baseOffset).append(flush.location, entry);
+    }
     return true;
   }
 
-  /** Reads the flush table from where it was left to its end. Single flight: a caller gets a read that began after its call. */
+  /** Applies a merge, this process's own or one that was read. False: it was met before. */
+  applyMerge(segment: MergedSegment): boolean {
+    const { topicId, partition, baseOffset } = segment;
+    return this.ensure(topicId, partition, baseOffset).merge(segment);
+  }
+
+  /**
+   * Reads flushes and merges from where they were left to their end. A caller gets a read that began after its call; however many
+   * ask meanwhile, there is one read under way and one that follows. @throws StreamHouseError `METADATA_UNAVAILABLE`
+   */
   refresh(): Promise<void> {
-    const before = this.#reading ?? Promise.resolve();
-    const mine = before.catch(() => {}).then(() => this.#readAll());
-    this.#reading = mine;
-    return mine.finally(() => {
-      if (this.#reading === mine) this.#reading = undefined;
-    });
+    if (this.#reading === undefined) {
+      this.#reading = this.#readAll().finally(() => {
+        this.#reading = undefined;
+      });
+      return this.#reading;
+    }
+    this.#next ??= this.#reading
+      .catch(() => {})
+      .then(() => {
+        this.#next = undefined;
+        return this.refresh();
+      });
+    return this.#next;
   }
 
   /** Reads bounds from metadata into the logs, making those that are not there. */
@@ -98,32 +127,51 @@ export class LogIndex {
     if (behind.length > 0) await this.refresh();
   }
 
-  /** A dropped flush is no longer referred to. */
-  forget(flush: CommittedFlush): void {
-    this.#segments.release(flush.location.key);
-  }
-
   /** The partitions of a topic that is gone. */
   dropTopics(gone: (topicId: string) => boolean): void {
     for (const [key, log] of this.#logs) {
       if (!gone(log.topicId)) continue;
       this.#logs.delete(key);
-      log.close();
+      log.stir();
     }
   }
 
   async #readAll(): Promise<void> {
+    let [page] = await Promise.all([this.#readFlushes(), this.#readMerges()]);
     for (;;) {
-      const page = await this.#metadata.listFlushes(this.#cursor, PAGE);
+      // Merges that were read before the flushes, or beside them, may lack the one that a hole comes from.
+      let mergesAreNewer = false;
       for (const flush of page) {
+        if (!mergesAreNewer && this.#leavesHole(flush)) {
+          await this.#readMerges();
+          mergesAreNewer = true;
+        }
         if (this.applyOwn(flush)) this.#found(flush);
-        this.#cursor = flush.flushId;
+        this.#flushCursor = flush.flushId;
       }
       if (page.length < PAGE) return;
+      page = await this.#readFlushes();
     }
   }
 
-  #append(location: ChunkLocation, entry: ChunkIndexEntry): void {
-    this.ensure(entry.topicId, entry.partition, entry.baseOffset).append(location, entry);
+  #readFlushes(): Promise<readonly CommittedFlush[]> {
+    return this.#metadata.listFlushes(this.#flushCursor, PAGE);
+  }
+
+  async #readMerges(): Promise<void> {
+    for (;;) {
+      const page = await this.#metadata.listMerges(this.#mergeCursor, MERGE_PAGE);
+      for (const merge of page) {
+        this.applyMerge(merge);
+        this.#mergeCursor = merge.mergeId;
+      }
+      if (page.length < MERGE_PAGE) return;
+    }
+  }
+
+  #leavesHole(flush: CommittedFlush): boolean {
+    return flush.entries.some(({ topicId, partition, baseOffset }) => {
+      return baseOffset > (this.get(topicId, partition)?.highWatermark ?? 0);
+    });
   }
 }

@@ -4,9 +4,15 @@
  */
 import { invalid } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import {
+  type CompactionOptions,
+  type ResolvedCompactionOptions,
+  resolveCompactionOptions,
+} from "./compaction-options.ts";
+import { whole } from "./whole-option.ts";
 
 /** What a user may set. Durations in ms, sizes in bytes. */
-export interface AgentOptions {
+export interface AgentOptions extends CompactionOptions {
   /** Names this agent in `DescribeCluster` and spreads partitions; keep it the same over restarts. Default: a random one. */
   readonly agentId?: string | undefined;
   /**
@@ -37,10 +43,15 @@ export interface AgentOptions {
   readonly bufferBytesMax?: number | undefined;
   /** Committed batches kept in memory for consumers at the tail. Default 128 MiB. */
   readonly tailCacheBytesMax?: number | undefined;
-  /** Shares read from the store and kept for the next fetch. Default 32 MiB. */
+  /** Blocks read from the store and kept for the next fetch. Default 32 MiB, on S3 128 MiB. */
   readonly readCacheBytesMax?: number | undefined;
   /** Reads from the store at once. Default 16. */
   readonly storeReadsMax?: number | undefined;
+  /**
+   * Longest until a fetch that waits learns what another agent committed, if no hint of metadata tells it sooner: metadata is asked
+   * this often while somebody waits for a partition that this agent does not hold. Default 500.
+   */
+  readonly followPollMs?: number | undefined;
   /** Furthest a record's timestamp may lie ahead of the agent's clock. Default 3,600,000. */
   readonly timestampFutureMsMax?: number | undefined;
   /** Furthest it may lie back. Default: no bound. */
@@ -54,7 +65,7 @@ export interface AgentOptions {
 }
 
 /** Settings in force. */
-export interface ResolvedAgentOptions {
+export interface ResolvedAgentOptions extends ResolvedCompactionOptions {
   readonly agentId: string | undefined;
   readonly runId: string | undefined;
   readonly address: string;
@@ -71,6 +82,7 @@ export interface ResolvedAgentOptions {
   readonly tailCacheBytesMax: number;
   readonly readCacheBytesMax: number;
   readonly storeReadsMax: number;
+  readonly followPollMs: number;
   readonly timestampFutureMsMax: number;
   readonly timestampPastMsMax: number | undefined;
   readonly lagRefreshMs: number;
@@ -113,6 +125,7 @@ export function resolveAgentOptions(
   }
   const past = options.timestampPastMsMax;
   return Object.freeze({
+    ...resolveCompactionOptions(options, storeKind),
     agentId: options.agentId,
     runId: options.runId,
     address: options.address ?? "",
@@ -141,11 +154,12 @@ export function resolveAgentOptions(
     readCacheBytesMax: whole(
       "readCacheBytesMax",
       options.readCacheBytesMax,
-      32 * MIB,
+      remote ? 128 * MIB : 32 * MIB,
       0,
       64 * 1024 * MIB,
     ),
     storeReadsMax: whole("storeReadsMax", options.storeReadsMax, 16, 1, 10_000),
+    followPollMs: whole("followPollMs", options.followPollMs, 500, 10, 60_000),
     timestampFutureMsMax: whole(
       "timestampFutureMsMax",
       options.timestampFutureMsMax,
@@ -159,22 +173,4 @@ export function resolveAgentOptions(
     retentionCheckMs: whole("retentionCheckMs", options.retentionCheckMs, 30_000, 10, 86_400_000),
     drainTimeoutMs: whole("drainTimeoutMs", options.drainTimeoutMs, 30_000, 1, 600_000),
   });
-}
-
-function whole(
-  name: string,
-  value: number | undefined,
-  fallback: number,
-  min: number,
-  max: number,
-): number {
-  const v = value ?? fallback;
-  if (Number.isSafeInteger(v) && v >= min && v <= max) return v;
-  throw invalid(
-    "INVALID_ARGUMENT",
-    `${name} is ${v}: expected a whole number from ${min} to ${max}`,
-    {
-      field: name,
-    },
-  );
 }

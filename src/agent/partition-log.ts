@@ -1,12 +1,16 @@
 /**
  * The index of one partition's committed shares, in memory: which bytes of which object hold which offsets. Compact (56
- * bytes a share), since it grows with flushes and not with records; retention and later merging bound it. Never knows
- * anything uncommitted. Written by the flusher and the log index, read by fetcher, list-offsets, lag and retention.
+ * bytes a share), since it grows with flushes and not with records; retention and merging bound it. Never knows
+ * anything uncommitted. Written by the flusher, the log index and the merger, read by fetcher, list-offsets, lag and
+ * retention. Numbers of shares hold until the next `await`: merging and retention change them.
  */
 import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import type { ChunkIndexEntry, ChunkLocation } from "../format/chunk.ts";
+import type { MergedSegment } from "../metadata/merge-store.ts";
+import { ClockFalls } from "./clock-falls.ts";
+import { PIECE_MS_MAX } from "./merge-pieces.ts";
 
-/** One partition's part of one flush, as the index keeps it. */
+/** One partition's part of one flush, or a piece of a merged segment (several such parts), as the index keeps it. */
 export interface Share {
   readonly key: string;
   /** The chunk or merged segment that it is a part of. */
@@ -18,6 +22,14 @@ export interface Share {
   /** Offset after the last record. */
   readonly endOffset: number;
   readonly appendTimeMs: number;
+}
+
+/** How much of a partition waits for being merged. */
+export interface Unmerged {
+  readonly bytes: number;
+  readonly shares: number;
+  /** ms since 1970; infinite if there is nothing. */
+  readonly oldestMs: number;
 }
 
 /** Numbers of one share: base offset, position, length, append time, max timestamp, running max timestamp. */
@@ -43,11 +55,8 @@ export class PartitionLog implements TopicPartition {
   #end = 0;
   #highWatermark: number;
   #logStart: number;
-  /**
-   * Shares in front of which the clock had gone back: between two of them append times only rise. Kept are those that nothing later
-   * is older than, so their times rise from one to the next.
-   */
-  #falls: { readonly offset: number; readonly timeMs: number }[] = [];
+  #mergedUntil = 0;
+  readonly #falls = new ClockFalls();
   readonly #watchers = new Set<() => void>();
 
   constructor(topicId: string, partition: number, startOffset: number) {
@@ -68,33 +77,50 @@ export class PartitionLog implements TopicPartition {
     return this.#logStart;
   }
 
+  /** Offset after the last record that lies in a merged segment; 0 if none does. Never falls. */
+  get mergedUntil(): number {
+    return this.#mergedUntil;
+  }
+
   /** Shares in the index. */
   get size(): number {
     return this.#end - this.#head;
   }
 
   /**
-   * Adds a committed share and wakes the watchers. Shares come in offset order; one that is known already is left
-   * out (an own commit is also met when the flush table is read again). Answers whether it was added.
+   * Adds a committed share and wakes the watchers. Shares come in offset order; one that is known already is left out (an own
+   * commit is also met when the flush table is read again). Where there is a hole before it, the caller has read the merges, so what
+   * is missing is below the log start. Answers whether it was added.
    */
   append(location: ChunkLocation, entry: ChunkIndexEntry): boolean {
-    if (entry.baseOffset < this.#highWatermark) return false;
-    // A flush is forgotten only when it is wholly below the log start, so a hole says where that is now.
+    const end = entry.baseOffset + entry.recordCount;
+    if (end <= this.#highWatermark) return false;
+    // Only the first share of a log can begin below its start.
+    if (entry.baseOffset < this.#highWatermark && this.size > 0) return false;
     if (entry.baseOffset > this.#highWatermark) this.#trim(entry.baseOffset);
-    if (this.#end * WIDTH === this.#cells.length) this.#makeRoom();
-    const at = this.#end * WIDTH;
-    const before = this.#end > this.#head ? this.#cell(this.#end - 1, RUNNING_MAX) : -1;
-    this.#noteFall(entry);
-    this.#cells[at + BASE] = entry.baseOffset;
-    this.#cells[at + POSITION] = location.position + entry.position;
-    this.#cells[at + LENGTH] = entry.length;
-    this.#cells[at + APPENDED] = entry.appendTimeMs;
-    this.#cells[at + MAX_TIME] = entry.maxTimestamp;
-    this.#cells[at + RUNNING_MAX] = Math.max(before, entry.maxTimestamp);
-    this.#chunks[this.#end] = location;
-    this.#end++;
-    this.#highWatermark = entry.baseOffset + entry.recordCount;
+    this.#push(location, entry);
+    this.#highWatermark = end;
     this.#wake();
+    return true;
+  }
+
+  /**
+   * Takes a merged segment over: its pieces replace the shares that were merged. Whoever watches is woken only if it brings records
+   * that were not known. Answers whether it was new.
+   */
+  merge(segment: MergedSegment): boolean {
+    const { baseOffset, endOffset } = segment;
+    if (endOffset <= this.#mergedUntil) return false;
+    this.#mergedUntil = endOffset;
+    // As in `append`: what would be in the hole is below the log start.
+    if (baseOffset > this.#highWatermark) this.#trim(baseOffset);
+    if (endOffset <= this.#logStart) return true;
+    if (baseOffset >= this.#highWatermark) this.#pushPieces(segment);
+    else this.#replace(segment);
+    if (endOffset > this.#highWatermark) {
+      this.#highWatermark = endOffset;
+      this.#wake();
+    }
     return true;
   }
 
@@ -112,14 +138,7 @@ export class PartitionLog implements TopicPartition {
   find(offset: number): number | undefined {
     if (this.size === 0 || offset >= this.#highWatermark) return undefined;
     // The last share that begins at or below the offset.
-    let low = this.#head;
-    let high = this.#end - 1;
-    while (low < high) {
-      const mid = (low + high + 1) >>> 1;
-      if (this.#cell(mid, BASE) <= offset) low = mid;
-      else high = mid - 1;
-    }
-    return low - this.#head;
+    return Math.max(0, this.#firstRow(BASE, (base) => base > offset) - 1 - this.#head);
   }
 
   /** Share number `i`, counted from the oldest. */
@@ -136,6 +155,11 @@ export class PartitionLog implements TopicPartition {
       endOffset: at + 1 < this.#end ? this.#cell(at + 1, BASE) : this.#highWatermark,
       appendTimeMs: this.#cell(at, APPENDED),
     };
+  }
+
+  /** The object of each share. */
+  *objects(): Generator<string, void, undefined> {
+    for (let i = this.#head; i < this.#end; i++) yield (this.#chunks[i] as ChunkLocation).key;
   }
 
   /** About how many bytes can be read from `offset` on, counted up to `enough`. */
@@ -164,28 +188,44 @@ export class PartitionLog implements TopicPartition {
     if (this.size === 0) return undefined;
     const row = this.#head + (this.find(offset) ?? this.size - 1);
     const base = this.#cell(row, BASE);
-    const fall = this.#falls.find((it) => it.offset > base);
-    return Math.min(this.#cell(row, APPENDED), fall?.timeMs ?? Number.POSITIVE_INFINITY);
+    const fall = this.#falls.after(base) ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#cell(row, APPENDED), fall);
   }
 
   /** Number of the first share with a record timestamp at or after `timestampMs`. */
   findTime(timestampMs: number): number | undefined {
-    let low = this.#head;
-    let high = this.#end;
-    while (low < high) {
-      const mid = (low + high) >>> 1;
-      if (this.#cell(mid, RUNNING_MAX) >= timestampMs) high = mid;
-      else low = mid + 1;
-    }
-    return low === this.#end ? undefined : low - this.#head;
+    const row = this.#firstRow(RUNNING_MAX, (max) => max >= timestampMs);
+    return row === this.#end ? undefined : row - this.#head;
   }
 
-  /** First offset of the oldest share appended at or after `timeMs`; the high watermark if there is none. */
+  /**
+   * First offset of the oldest share with a record that may have been appended at or after `timeMs`; the high watermark if there is
+   * none. A piece of a merged segment knows when its oldest record was appended; its newest is no younger than the next share's
+   * oldest, and not more than `PIECE_MS_MAX` younger than its own.
+   */
   offsetAppendedSince(timeMs: number): number {
     for (let i = this.#head; i < this.#end; i++) {
-      if (this.#cell(i, APPENDED) >= timeMs) return this.#cell(i, BASE);
+      const appended = this.#cell(i, APPENDED);
+      const base = this.#cell(i, BASE);
+      if (appended >= timeMs) return base;
+      if (base >= this.#mergedUntil || appended + PIECE_MS_MAX < timeMs) continue;
+      const next = i + 1 < this.#end ? this.#cell(i + 1, APPENDED) : Number.POSITIVE_INFINITY;
+      if (next < appended || next >= timeMs) return base;
     }
     return this.#highWatermark;
+  }
+
+  /** What is not merged, up to about `enoughBytes` and `enoughShares`: how much, and when the oldest of it was appended. */
+  unmerged(enoughBytes: number, enoughShares: number): Unmerged {
+    const first = this.find(Math.max(this.#mergedUntil, this.#logStart));
+    let [bytes, shares, oldestMs] = [0, 0, Number.POSITIVE_INFINITY];
+    const from = first === undefined ? this.#end : this.#head + first;
+    for (let i = from; i < this.#end && bytes < enoughBytes && shares < enoughShares; i++) {
+      bytes += this.#cell(i, LENGTH);
+      shares++;
+      oldestMs = Math.min(oldestMs, this.#cell(i, APPENDED));
+    }
+    return { bytes, shares, oldestMs };
   }
 
   /** Calls `wake` after each append until the answered function is called. */
@@ -198,15 +238,78 @@ export class PartitionLog implements TopicPartition {
     return this.#watchers.size;
   }
 
-  /** The topic is gone: whoever waits looks again, and finds no log. */
-  close(): void {
+  /** The topic is gone, or the lease: whoever waits looks again, and finds what is now. */
+  stir(): void {
     this.#wake();
   }
 
-  #noteFall({ baseOffset, appendTimeMs }: ChunkIndexEntry): void {
-    if (this.size === 0 || appendTimeMs >= this.#cell(this.#end - 1, APPENDED)) return;
-    while ((this.#falls.at(-1)?.timeMs ?? -1) >= appendTimeMs) this.#falls.pop();
-    this.#falls.push({ offset: baseOffset, timeMs: appendTimeMs });
+  /** As many rows as the segment has, so that reading all merges at start costs no more than they are long. */
+  #pushPieces({ entries, location }: MergedSegment): void {
+    for (const it of entries) {
+      if (it.baseOffset + it.recordCount > this.#logStart) this.#push(location, it);
+    }
+  }
+
+  #replace(segment: MergedSegment): void {
+    const before = this.#firstRow(BASE, (base) => base >= segment.baseOffset);
+    const after = this.#firstRow(BASE, (base) => base >= segment.endOffset);
+    const [cells, chunks, end] = [this.#cells, this.#chunks, this.#end];
+    const kept = before - this.#head;
+    const rows = kept + segment.entries.length + end - after;
+    this.#cells = new Float64Array(WIDTH * Math.max(4, rows * 2));
+    this.#cells.set(cells.subarray(this.#head * WIDTH, before * WIDTH));
+    this.#chunks = chunks.slice(this.#head, before);
+    this.#head = 0;
+    this.#end = kept;
+    this.#pushPieces(segment);
+    this.#cells.set(cells.subarray(after * WIDTH, end * WIDTH), this.#end * WIDTH);
+    this.#chunks = this.#chunks.concat(chunks.slice(after, end));
+    this.#end += end - after;
+    this.#recount();
+  }
+
+  /** A row at the end. The high watermark is the caller's to move. */
+  #push(location: ChunkLocation, entry: ChunkIndexEntry): void {
+    if (this.#end * WIDTH === this.#cells.length) this.#makeRoom();
+    const at = this.#end * WIDTH;
+    const before = this.#end > this.#head ? this.#cell(this.#end - 1, RUNNING_MAX) : -1;
+    this.#noteFall(this.#end, entry.baseOffset, entry.appendTimeMs);
+    this.#cells[at + BASE] = entry.baseOffset;
+    this.#cells[at + POSITION] = location.position + entry.position;
+    this.#cells[at + LENGTH] = entry.length;
+    this.#cells[at + APPENDED] = entry.appendTimeMs;
+    this.#cells[at + MAX_TIME] = entry.maxTimestamp;
+    this.#cells[at + RUNNING_MAX] = Math.max(before, entry.maxTimestamp);
+    this.#chunks[this.#end] = location;
+    this.#end++;
+  }
+
+  #noteFall(row: number, baseOffset: number, appendTimeMs: number): void {
+    if (row === this.#head || appendTimeMs >= this.#cell(row - 1, APPENDED)) return;
+    this.#falls.add(baseOffset, appendTimeMs);
+  }
+
+  /** Running maxima and falls anew, from the rows alone. */
+  #recount(): void {
+    this.#falls.clear();
+    let max = -1;
+    for (let i = this.#head; i < this.#end; i++) {
+      max = Math.max(max, this.#cell(i, MAX_TIME));
+      this.#cells[i * WIDTH + RUNNING_MAX] = max;
+      this.#noteFall(i, this.#cell(i, BASE), this.#cell(i, APPENDED));
+    }
+  }
+
+  /** The first row whose value is accepted, in a column of which it and all later ones are. */
+  #firstRow(column: number, accept: (value: number) => boolean): number {
+    let low = this.#head;
+    let high = this.#end;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (accept(this.#cell(mid, column))) high = mid;
+      else low = mid + 1;
+    }
+    return low;
   }
 
   #wake(): void {
@@ -229,14 +332,8 @@ export class PartitionLog implements TopicPartition {
     }
     if (head === this.#head) return;
     this.#head = head;
-    const first = this.size > 0 ? this.#cell(head, BASE) : Number.POSITIVE_INFINITY;
-    this.#falls = this.#falls.filter((it) => it.offset > first);
-    // The running maximum must not remember what is gone.
-    let max = -1;
-    for (let i = head; i < this.#end; i++) {
-      max = Math.max(max, this.#cell(i, MAX_TIME));
-      this.#cells[i * WIDTH + RUNNING_MAX] = max;
-    }
+    // Neither the running maximum nor the falls must remember what is gone.
+    this.#recount();
     if (head * 2 >= this.#cells.length / WIDTH) this.#makeRoom();
   }
 

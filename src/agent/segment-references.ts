@@ -1,29 +1,45 @@
 /**
- * How many chunks of each object (or file) somebody still needs, so that retention deletes an object when the last one is
- * dead and never before: on a folder many chunks share a file. Counted: committed flushes, and chunks that are
- * written and wait for their commit. Called by the log index, the flusher and retention.
+ * Which objects (or files) this process still has to do with, so that nobody deletes them though metadata does not know them yet, or
+ * not any more: chunks that are written and wait for their commit, and the file that the next chunk may go to. What is committed is
+ * metadata's to count. Called by flusher and log index; asked by retention and sweeper before they delete.
  */
 
+interface Count {
+  chunks: number;
+  /** A chunk in it was committed. */
+  committed: boolean;
+}
+
+/** Objects without a commit that are remembered; the others are left to the orphan sweeper. */
+const ABANDONED_MAX = 1_000;
+
 export class SegmentReferences {
-  readonly #counts = new Map<string, number>();
-  readonly #unneeded = new Set<string>();
+  readonly #counts = new Map<string, Count>();
+  readonly #abandoned = new Set<string>();
   #newest = "";
 
-  /** A chunk lies in the object. */
+  /** A chunk lies in the object and waits for its commit. */
   retain(key: string): void {
-    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
-    this.#unneeded.delete(key);
+    const count = this.#counts.get(key);
+    if (count === undefined) this.#counts.set(key, { chunks: 1, committed: false });
+    else count.chunks++;
+    this.#abandoned.delete(key);
   }
 
-  /** The chunk is dead, or was never committed. */
+  /** The chunk is committed, or never will be. One of unknown outcome is never released. */
   release(key: string): void {
-    const left = (this.#counts.get(key) ?? 0) - 1;
-    if (left > 0) {
-      this.#counts.set(key, left);
-      return;
-    }
+    const count = this.#counts.get(key);
+    if (count === undefined) return;
+    count.chunks--;
+    if (count.chunks > 0) return;
     this.#counts.delete(key);
-    this.#unneeded.add(key);
+    if (!count.committed && this.#abandoned.size < ABANDONED_MAX) this.#abandoned.add(key);
+  }
+
+  /** A chunk in the object was committed. */
+  committed(key: string): void {
+    const count = this.#counts.get(key);
+    if (count !== undefined) count.committed = true;
   }
 
   /** The sink's latest chunk went there: more may follow into the same file, so it is not to be deleted yet. */
@@ -31,19 +47,22 @@ export class SegmentReferences {
     this.#newest = key;
   }
 
-  /** Objects that nothing refers to any more, each answered once. */
-  takeUnneeded(): readonly string[] {
-    const keys = [...this.#unneeded].filter((key) => key !== this.#newest);
-    for (const key of keys) this.#unneeded.delete(key);
+  /** Whether something of this process may yet be committed there. */
+  isInUse(key: string): boolean {
+    return key === this.#newest || this.#counts.has(key);
+  }
+
+  /** Objects that were written for nothing, each answered once: nothing in them was committed lately, at least. */
+  takeAbandoned(): readonly string[] {
+    const keys = [...this.#abandoned].filter((key) => !this.isInUse(key));
+    for (const key of keys) this.#abandoned.delete(key);
     return keys;
   }
 
-  /** They could not be deleted: answer them again. */
+  /** They could not be dealt with: answer them again. */
   giveBack(keys: readonly string[]): void {
-    for (const key of keys) if (!this.#counts.has(key)) this.#unneeded.add(key);
-  }
-
-  get size(): number {
-    return this.#counts.size;
+    for (const key of keys) {
+      if (!this.#counts.has(key) && this.#abandoned.size < ABANDONED_MAX) this.#abandoned.add(key);
+    }
   }
 }

@@ -4,6 +4,7 @@
  * for each batch. Fed by holdings, settler and late commits; read by `agent-audit.ts`.
  */
 import type { ChunkIndexEntry } from "../format/chunk.ts";
+import type { ObjectStore } from "../storage/object-store.ts";
 import type { SegmentSink } from "../storage/segment-sink.ts";
 import type { Flush, FlushShare } from "./flush.ts";
 import type { Hold } from "./pending-batch.ts";
@@ -22,9 +23,9 @@ export class WriteLedger {
   /** Committed flushes whose answer came in time, and the bytes of their chunks. */
   flushes = 0;
   flushBytes = 0;
-  /** Bytes that the sink said it holds. */
+  /** Bytes that the sink, and the store for merged segments, said they hold. */
   stored = 0;
-  /** Bytes that the sink was given and has not answered for. */
+  /** Bytes that they were given and have not answered for. */
   writing = 0;
 
   /** A lease was taken: offsets from here on are this agent's. */
@@ -75,6 +76,27 @@ export class WriteLedger {
         }
       },
       close: () => sink.close(),
+    };
+  }
+
+  /** The same store, with the bytes of what is put there entered here: merged segments. */
+  watchPuts(store: ObjectStore): ObjectStore {
+    return {
+      ...{ kind: store.kind, close: () => store.close() },
+      get: (key, range, signal) => store.get(key, range, signal),
+      head: (key, signal) => store.head(key, signal),
+      list: (prefix, startAfter, signal) => store.list(prefix, startAfter, signal),
+      delete: (keys, signal) => store.delete(keys, signal),
+      put: async (key, parts, signal) => {
+        const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+        this.writing += bytes;
+        try {
+          await store.put(key, parts, signal);
+          this.stored += bytes;
+        } finally {
+          this.writing -= bytes;
+        }
+      },
     };
   }
 

@@ -5,6 +5,7 @@
  */
 import { type AgentInstrumentKey, agentInstruments } from "./catalogue-agent.ts";
 import { type ClientInstrumentKey, clientInstruments } from "./catalogue-clients.ts";
+import { type CompactionInstrumentKey, compactionInstruments } from "./catalogue-compaction.ts";
 import { type HealthInstrumentKey, healthInstruments } from "./catalogue-health.ts";
 import { type SemconvInstrumentKey, semconvInstruments } from "./catalogue-semconv.ts";
 import type { InstrumentDescriptor, InstrumentKind } from "./instrument.ts";
@@ -15,6 +16,7 @@ export type { InstrumentDescriptor, InstrumentKind };
 export type InstrumentKey =
   | ClientInstrumentKey
   | AgentInstrumentKey
+  | CompactionInstrumentKey
   | HealthInstrumentKey
   | SemconvInstrumentKey;
 
@@ -22,6 +24,7 @@ export type InstrumentKey =
 export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = Object.freeze({
   ...clientInstruments,
   ...agentInstruments,
+  ...compactionInstruments,
   ...healthInstruments,
   ...semconvInstruments,
 });

@@ -8,6 +8,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { CompactionInstruments } from "../../src/agent/compaction-instruments.ts";
 import { LogIndex } from "../../src/agent/log-index.ts";
 import { Retention, type RetentionComponents } from "../../src/agent/retention.ts";
 import { SegmentReferences } from "../../src/agent/segment-references.ts";
@@ -15,6 +16,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/logger.ts";
 import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
 import { createSqliteMetadata } from "../../src/metadata/sqlite.ts";
+import { createMetricRegistry } from "../../src/telemetry/registry.ts";
 import { MemoryStore } from "../unit/agent/memory-store.ts";
 
 const FLUSHES = 1_500;
@@ -46,8 +48,9 @@ function retentionOf(metadata: MetadataStore): Retention {
     ...{ metadata, segments, store: new MemoryStore(), clock: systemClock },
     ...{ index: new LogIndex({ metadata, segments }), logger: silentLogger },
     ...{ holdings: [], topics: { byId: () => undefined } },
+    compaction: new CompactionInstruments(createMetricRegistry()),
   };
-  return new Retention(components as unknown as RetentionComponents);
+  return new Retention(components as unknown as RetentionComponents, { deleteGraceMs: 0 });
 }
 
 describe("retention with a long way to go", () => {
