@@ -57,8 +57,8 @@ const leases = `
     PERFORM forget_runs(ARRAY[p_run]);
   END $$;
 
-  -- Locks the run and the holders that seem to have expired, then the clock says which have; then the partitions, of which
-  -- those are taken that are free, or their holder's end was seen under its lock.
+  -- Locks the run and the holders that seem to have expired, then the clock says which have; then the
+  -- partitions, of which those are taken that are free, or whose holder's end was seen under its lock.
   CREATE FUNCTION acquire_leases(p_run text, p_topics uuid[], p_partitions int4[])
   RETURNS TABLE (
     topic uuid, part int4, lease_epoch int8, next_off int8, start_off int8, producer_state bytea
@@ -88,7 +88,7 @@ const leases = `
       )
       ORDER BY p.topic_id, p.partition FOR NO KEY UPDATE
     ) locked;
-    -- A take-over ends a run whole: it must not be renewed and believe that it still holds everything.
+    -- A take-over ends a run whole: it must not be renewed and believe that it holds the rest.
     IF cardinality(v_dead) > 0 THEN
       PERFORM forget_runs(v_dead);
     END IF;
@@ -100,7 +100,8 @@ const leases = `
     RETURN QUERY
       SELECT p.topic_id, p.partition, p.epoch, p.next_offset, p.log_start, s.state
       FROM unnest(p_topics, p_partitions) WITH ORDINALITY i (topic_id, partition, at)
-      JOIN partitions p ON p.topic_id = i.topic_id AND p.partition = i.partition AND p.run_id = p_run
+      JOIN partitions p
+        ON p.topic_id = i.topic_id AND p.partition = i.partition AND p.run_id = p_run
       LEFT JOIN producer_states s ON s.topic_id = p.topic_id AND s.partition = p.partition
       ORDER BY i.at;
   END $$;
@@ -126,8 +127,8 @@ const flushes = `
     ) locked;
   END $$;
 
-  -- A flush in one round trip. Answers what became of it; with refused, the shares (from 0) and why; with defect, a share whose
-  -- base offset is not the next one, and that one.
+  -- A flush in one round trip. Answers what became of it; with refused, the shares (from 0) and
+  -- why; with defect, a share whose base offset is not the next one, and that one.
   CREATE FUNCTION commit_flush(
     p_run text, p_sequence int8, p_key text, p_position int8, p_length int8, p_entries bytea,
     p_topics uuid[], p_partitions int4[], p_epochs int8[], p_bases int8[], p_ends int8[],
@@ -193,7 +194,8 @@ const flushes = `
     END IF;
     SELECT
       json_agg(json_build_array(i.at - 1, p.topic_id IS NULL) ORDER BY i.at) FILTER (
-        WHERE p.topic_id IS NULL OR NOT p_live OR p.run_id IS DISTINCT FROM p_run OR p.epoch <> i.epoch
+        WHERE p.topic_id IS NULL OR NOT p_live
+          OR p.run_id IS DISTINCT FROM p_run OR p.epoch <> i.epoch
       ),
       json_agg(json_build_array(i.at - 1, p.next_offset) ORDER BY i.at)
         FILTER (WHERE p.next_offset <> i.base)
@@ -207,7 +209,7 @@ const flushes = `
     RETURN json_build_object('status', 'refused', 'shares', v_refused);
   END $$;
 
-  -- After an unknown outcome. The write makes the answer wait for the standby, as the flush itself does.
+  -- After an unknown outcome. The write makes the answer wait for the standby, as the flush does.
   CREATE FUNCTION resolve_flush(
     p_run text, p_sequence int8, p_topics uuid[], p_partitions int4[]
   ) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -246,7 +248,8 @@ const merges = `
       RETURN 'stale';
     END IF;
     IF p_end > v_partition.next_offset THEN
-      RAISE EXCEPTION 'the partition ends at offset %', v_partition.next_offset USING ERRCODE = 'SH003';
+      RAISE EXCEPTION 'the partition ends at offset %', v_partition.next_offset
+        USING ERRCODE = 'SH003';
     END IF;
     UPDATE partitions SET merged_until = p_end WHERE topic_id = p_topic AND partition = p_partition;
     INSERT INTO trims AS t (topic_id, partition, needed_from) VALUES (p_topic, p_partition, p_end)
@@ -262,7 +265,7 @@ const merges = `
     RETURN 'committed';
   END $$;
 
-  -- Its locks keep commits out: one that comes before is seen here, one that comes after sees the mark.
+  -- Its locks keep commits out: one that comes before is seen, one that comes after sees the mark.
   CREATE FUNCTION sweep_keys(p_keys text[]) RETURNS SETOF text LANGUAGE plpgsql ${PLANS} AS $$
   BEGIN
     PERFORM 1 FROM (
@@ -298,7 +301,8 @@ const bounds = `
         ON CONFLICT (topic_id, partition)
         DO UPDATE SET needed_from = greatest(t.needed_from, excluded.needed_from)
     )
-    INSERT INTO merge_trims AS t (topic_id, partition, needed_from) SELECT * FROM raised ORDER BY 1, 2
+    INSERT INTO merge_trims AS t (topic_id, partition, needed_from)
+      SELECT * FROM raised ORDER BY 1, 2
       ON CONFLICT (topic_id, partition)
       DO UPDATE SET needed_from = greatest(t.needed_from, excluded.needed_from);
   END $$;
