@@ -8,7 +8,7 @@ import type { ScaleSettings } from "../settings.ts";
 import type { Workload } from "../workload.ts";
 import type { AgentUse } from "./agent-process.ts";
 import type { SharedBackends } from "./cluster.ts";
-import { Fleet, type FleetOptions } from "./fleet.ts";
+import { type Calls, Fleet, type FleetOptions } from "./fleet.ts";
 import { drizzle, pour } from "./load.ts";
 import { settled } from "./settling.ts";
 
@@ -75,12 +75,12 @@ export function fleetContenders(
     },
     leave: {
       unit: "s",
-      note: "SIGTERM to that one: until the others hold every partition",
+      note: "SIGTERM to one agent more than these: until these hold every partition",
       measure: (fleet: Fleet) => moved(fleet, load, "stop"),
     },
     kill: {
       unit: "s",
-      note: "SIGKILL: until the others hold every partition; its lease runs on for 10 s at most",
+      note: "SIGKILL to one agent more than these: until these hold every partition; its lease runs on for 10 s at most",
       measure: (fleet: Fleet) => moved(fleet, load, "kill"),
     },
   } as const;
@@ -110,14 +110,24 @@ async function observed(fleet: Fleet, work: () => Promise<number>): Promise<Samp
   const value = await work();
   const after = await look(fleet);
   const seconds = (after.at - before.at) / 1_000;
-  const calls = (operation: string) =>
-    ((after.calls.get(operation) ?? 0) - (before.calls.get(operation) ?? 0)) / seconds;
+  const calls = (name: string) => {
+    const [from, to] = [before.calls.get(name), after.calls.get(name)];
+    const count = (to?.count ?? 0) - (from?.count ?? 0);
+    return {
+      count,
+      ms: (((to?.seconds ?? 0) - (from?.seconds ?? 0)) * 1_000) / Math.max(1, count),
+    };
+  };
   return {
     value,
     also: {
-      "PUTs/s": calls("put"),
-      "GETs/s": calls("get"),
+      "PUTs/s": calls("put").count / seconds,
+      "GETs/s": calls("get").count / seconds,
+      "ms a PUT": calls("put").ms,
+      "ms a commit": calls("commit").ms,
+      "ms a flush": calls("flush").ms,
       "transactions/s": (after.transactions - before.transactions) / seconds,
+      "CPU % of the producer": percent(before.ownCpuMs, after.ownCpuMs, seconds),
       "CPU % of the busiest agent": busiest(before.use, after.use, seconds),
       "largest RSS, MiB": largest(after.use, "rssBytes"),
       "largest heap, MiB": largest(after.use, "heapBytes"),
@@ -136,21 +146,26 @@ async function idle(fleet: Fleet, seconds: number): Promise<Sample> {
 
 interface Look {
   readonly at: number;
-  readonly calls: ReadonlyMap<string, number>;
+  readonly calls: Calls;
   readonly transactions: number;
+  readonly ownCpuMs: number;
   readonly use: readonly AgentUse[];
 }
 
 async function look(fleet: Fleet): Promise<Look> {
-  const [calls, transactions] = [await fleet.storeCalls(), await fleet.database.transactions()];
+  const [calls, transactions] = [await fleet.calls(), await fleet.database.transactions()];
   // The collection before the answer is no work of the agent's: looked at last before, and first after, it would still count once.
   const use = await fleet.use();
-  return { at: performance.now(), calls, transactions, use };
+  const { user, system } = process.cpuUsage();
+  return { at: performance.now(), calls, transactions, use, ownCpuMs: (user + system) / 1_000 };
 }
 
 function busiest(before: readonly AgentUse[], after: readonly AgentUse[], seconds: number): number {
-  const shares = after.map((it, i) => (it.cpuMs - (before[i]?.cpuMs ?? 0)) / seconds / 10);
-  return Math.max(...shares);
+  return Math.max(...after.map((it, i) => percent(before[i]?.cpuMs ?? 0, it.cpuMs, seconds)));
+}
+
+function percent(beforeMs: number, afterMs: number, seconds: number): number {
+  return (afterMs - beforeMs) / seconds / 10;
 }
 
 function largest(use: readonly AgentUse[], what: "rssBytes" | "heapBytes"): number {

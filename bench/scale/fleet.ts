@@ -18,6 +18,18 @@ export interface FleetOptions {
 /** The topic of every fleet. */
 export const TOPIC = "scale";
 
+export type Calls = ReadonlyMap<string, { readonly count: number; readonly seconds: number }>;
+
+const SAMPLES =
+  /^streamhouse_(store_operation|metadata_operation|flush)_duration_seconds_(count|sum)\{(.*?)\} (\S+)/gm;
+
+function nameOf(family: string, labels: string): string | undefined {
+  if (family === "flush") return "flush";
+  const operation = /operation="(\w+)"/.exec(labels)?.[1];
+  if (family === "store_operation") return operation;
+  return operation === "commitFlush" ? "commit" : undefined;
+}
+
 let fleets = 0;
 
 export class Fleet {
@@ -91,17 +103,21 @@ export class Fleet {
     );
   }
 
-  /** Calls of the store by operation, as the agents count them, since their starts. */
-  async storeCalls(): Promise<ReadonlyMap<string, number>> {
-    const calls = new Map<string, number>();
+  /**
+   * Calls and seconds of all agents since their starts, by what was called: `put`, `get`, … of the store, `commit` of a flush in
+   * metadata, `flush` from seal to commit.
+   */
+  async calls(): Promise<Calls> {
+    const calls = new Map<string, { count: number; seconds: number }>();
     for (const { ready } of this.#agents) {
       const text = await (await fetch(`${ready.http}/metrics`)).text();
-      const lines = text.matchAll(
-        /^streamhouse_store_operation_duration_seconds_count\{(.*?)\} (\d+)/gm,
-      );
-      for (const [, labels = "", value] of lines) {
-        const operation = /operation="(\w+)"/.exec(labels)?.[1] ?? "";
-        calls.set(operation, (calls.get(operation) ?? 0) + Number(value));
+      for (const [, family = "", what = "", labels = "", value] of text.matchAll(SAMPLES)) {
+        const name = nameOf(family, labels);
+        if (name === undefined) continue;
+        const entry = calls.get(name) ?? { count: 0, seconds: 0 };
+        if (what === "count") entry.count += Number(value);
+        else entry.seconds += Number(value);
+        calls.set(name, entry);
       }
     }
     return calls;

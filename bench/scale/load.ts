@@ -11,7 +11,7 @@ export interface LoadOptions {
 
 /** Records of one `sendBatch`; calls that may be unanswered: enough that the producer's buffer is never empty. */
 const CHUNK = 5_000;
-const CALLS_IN_FLIGHT = 40;
+const CALLS_IN_FLIGHT = 80;
 
 /** Sends to the partitions in turn for that long; answers records acknowledged each second. */
 export async function pour(house: House, options: LoadOptions, seconds: number): Promise<number> {
