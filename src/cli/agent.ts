@@ -43,6 +43,10 @@ export const agentSpec: CommandSpec = {
       help: "what makes /ready say yes: leases, or standby: also an agent with nothing to own yet",
       fallback: "leases",
     },
+    "flush-interval": {
+      value: "MS",
+      help: "least time from one write to the bucket to the next, 0 to 60000 (default 200, on a folder 0)",
+    },
     // Every command takes it, so that a script can pass the same options to all of them.
     agents: { ...agentsOption.agents, help: "taken as by every command; an agent asks no other" },
   },
@@ -68,7 +72,7 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
   const { serve } = await import("../serve/serve.ts");
   const served = await serve({
     ...stores,
-    agent: { agentId },
+    agent: { agentId, flushIntervalMs: args.whole("flush-interval", 0, 60_000) },
     grpc: args.address("grpc", 0) ?? "",
     http: args.address("http", 0) ?? "",
     advertise: args.address("advertise", 1),
