@@ -25,7 +25,12 @@ export class MemoryStore implements ObjectStore {
     return bytes && { key, size: bytes.length, modifiedAtMs: 0 };
   }
 
-  async *list(): AsyncIterable<ObjectInfo> {}
+  /** All of them are very old. */
+  async *list(prefix: string): AsyncIterable<ObjectInfo> {
+    for (const [key, bytes] of [...this.objects].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      if (key.startsWith(prefix)) yield { key, size: bytes.length, modifiedAtMs: 0 };
+    }
+  }
 
   async delete(keys: readonly string[]): Promise<void> {
     for (const key of keys) this.objects.delete(key);
