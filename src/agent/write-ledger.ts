@@ -79,10 +79,10 @@ export class WriteLedger {
     };
   }
 
-  /** The same store, with the bytes of what is put there entered here: merged segments. */
+  /** The same store, with the bytes of what is put there entered here: merged segments, and chunks where each is an object. */
   watchPuts(store: ObjectStore): ObjectStore {
     return {
-      ...{ kind: store.kind, close: () => store.close() },
+      ...{ kind: store.kind, remote: store.remote, close: () => store.close() },
       get: (key, range, signal) => store.get(key, range, signal),
       head: (key, signal) => store.head(key, signal),
       list: (prefix, startAfter, signal) => store.list(prefix, startAfter, signal),

@@ -40,7 +40,19 @@ export function createObjectSink(
   components: ObjectSinkComponents,
   options: ObjectSinkOptions = {},
 ): SegmentSink {
-  return new ObjectSink(components, options);
+  return new ObjectSink(components, options, {
+    underWay: new Set(),
+    hedging: false,
+    closed: false,
+  });
+}
+
+/** What a sink shares with those made of it by `through`. */
+interface SinkLife {
+  readonly underWay: Set<Promise<unknown>>;
+  /** One at a time: a store that is slow for everything must not be given twice the work. */
+  hedging: boolean;
+  closed: boolean;
 }
 
 class ObjectSink implements SegmentSink {
@@ -48,13 +60,13 @@ class ObjectSink implements SegmentSink {
   readonly #parts: ObjectSinkComponents;
   readonly #prefix: string;
   readonly #hedgeAfterMs: number | undefined;
-  readonly #underWay = new Set<Promise<unknown>>();
-  /** One at a time: a store that is slow for everything must not be given twice the work. */
-  #hedging = false;
-  #closed = false;
+  readonly #options: ObjectSinkOptions;
+  readonly #life: SinkLife;
 
-  constructor(components: ObjectSinkComponents, options: ObjectSinkOptions) {
+  constructor(components: ObjectSinkComponents, options: ObjectSinkOptions, life: SinkLife) {
     this.#parts = components;
+    this.#options = options;
+    this.#life = life;
     this.#prefix = options.prefix ?? "";
     this.concurrency = options.concurrency ?? 4;
     const fallback = components.store.remote === true ? HEDGE_AFTER_MS : undefined;
@@ -66,7 +78,7 @@ class ObjectSink implements SegmentSink {
     flush: FlushName,
     signal?: AbortSignal,
   ): Promise<ChunkLocation> {
-    if (this.#closed) throw closed("this segment sink");
+    if (this.#life.closed) throw closed("this segment sink");
     checkSignal(signal, "append of a chunk");
     const now = this.#parts.clock.now();
     const put = new HedgedPut((attempt, ended) => {
@@ -93,16 +105,21 @@ class ObjectSink implements SegmentSink {
     }
   }
 
+  through(around: (store: ObjectStore) => ObjectStore, metrics: MetricRegistry): SegmentSink {
+    const { clock, store } = this.#parts;
+    return new ObjectSink({ store: around(store), clock, metrics }, this.#options, this.#life);
+  }
+
   async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.allSettled(this.#underWay);
+    this.#life.closed = true;
+    await Promise.allSettled(this.#life.underWay);
   }
 
   #hedge(put: HedgedPut): void {
-    if (this.#hedging) return;
-    this.#hedging = true;
+    if (this.#life.hedging) return;
+    this.#life.hedging = true;
     void this.#track(put.hedge()).then((outcome) => {
-      this.#hedging = false;
+      this.#life.hedging = false;
       this.#parts.metrics?.counter(catalogue.storeHedges, { outcome }).add(1);
     });
   }
@@ -124,8 +141,8 @@ class ObjectSink implements SegmentSink {
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
-    this.#underWay.add(work);
-    const done = () => void this.#underWay.delete(work);
+    this.#life.underWay.add(work);
+    const done = () => void this.#life.underWay.delete(work);
     work.then(done, done);
     return work;
   }

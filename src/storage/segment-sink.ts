@@ -1,5 +1,7 @@
 /** Where one agent run puts its chunks. The folder appends to a file of the run; object stores get one object a chunk. */
 import type { ChunkLocation } from "../format/chunk.ts";
+import type { MetricRegistry } from "../telemetry/cells.ts";
+import type { ObjectStore } from "./object-store.ts";
 
 /** Which flush a chunk is of: no two have the same. Object keys are made from it. */
 export interface FlushName {
@@ -25,6 +27,12 @@ export interface SegmentSink {
     flush: FlushName,
     signal?: AbortSignal,
   ): Promise<ChunkLocation>;
+
+  /**
+   * Only of sinks that write through an object store: the same sink, writing through what `around` makes of that store (retries,
+   * measurement). It is closed with this one.
+   */
+  through?(around: (store: ObjectStore) => ObjectStore, metrics: MetricRegistry): SegmentSink;
 
   close(): Promise<void>;
 }

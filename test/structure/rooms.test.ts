@@ -12,7 +12,7 @@ const COLUMNS_MAX = 100;
 const edges: readonly RegExp[] = [
   /^src\/core\/(clock|ids)\.ts$/,
   /^src\/format\/(compression|crc32c)\.ts$/,
-  /^src\/storage\/folder[a-z-]*\.ts$/,
+  /^src\/storage\/(folder[a-z-]*|s3-body)\.ts$/,
   /^src\/metadata\/sqlite[a-z-]*\.ts$/,
   /^src\/metadata\/postgres-lane\.ts$/,
   /^src\/rpc\/(channel|[a-z0-9]+-gate)\.ts$/,

@@ -177,6 +177,31 @@ describe("object sink over a slow store", () => {
     }
   });
 
+  it("writes through what is put around its store, and waits for that when it is closed", async () => {
+    const { clock, inner, sink } = slow();
+    const around: string[] = [];
+    const through = sink.through?.((store) => {
+      const put: ObjectStore["put"] = async (...args) => {
+        around.push(args[0]);
+        return store.put(...args);
+      };
+      return { ...inner, put };
+    }, createMetricRegistry());
+    inner.faults.push(500);
+    const append = through?.append(parts, flush(1));
+    let isClosed = false;
+    const closing = sink.close().then(() => {
+      isClosed = true;
+    });
+    await clock.run(400);
+    assert.equal(isClosed, false);
+    await clock.run(100);
+    await closing;
+    assert.equal((await append)?.key, KEY);
+    assert.deepEqual(around, [KEY]);
+    await assert.rejects(through?.append(parts, flush(2)) ?? assert.fail(), failure("CLOSED"));
+  });
+
   it("reads the object and compares where the store tells no checksum", async () => {
     const { clock, inner } = slow();
     const head: ObjectStore["head"] = async (key, signal) => {
