@@ -90,8 +90,9 @@ export class TestSink implements SegmentSink {
     if (fate === "fail") throw failure("STORE_UNAVAILABLE", "injected: the disk does not answer");
     if (fate === "full") throw failure("STORE_FULL", "injected: no space left on device");
     const bytes = join(parts);
-    const key =
-      this.#file ?? `segments/${flush.runId}-${flush.sequence}-${this.sequences.length}.seg`;
+    // As real ones are named, but for the attempt's number in the last three digits.
+    const attempt = String(flush.sequence * 1_000 + this.sequences.length).padStart(15, "0");
+    const key = this.#file ?? `segments/2023-11-14/${flush.runId}-${attempt}.seg`;
     const before = this.#store.objects.get(key) ?? new Uint8Array(0);
     this.#store.objects.set(key, join([before, bytes]));
     return { key, position: before.length, length: bytes.length };
