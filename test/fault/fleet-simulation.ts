@@ -5,11 +5,6 @@
  */
 import assert from "node:assert/strict";
 import type { StreamHouseError } from "../../src/core/errors.ts";
-import type {
-  FlushCommit,
-  FlushOutcome,
-  MetadataStore,
-} from "../../src/metadata/metadata-store.ts";
 import type { Producer } from "../../src/producer/producer.ts";
 import { catalogue } from "../../src/telemetry/catalogue.ts";
 import type { MetricRegistry } from "../../src/telemetry/cells.ts";
@@ -17,6 +12,7 @@ import { createTopic, readAll, seededRandom } from "../unit/agent/bench-agent.ts
 import type { AppendFate } from "../unit/agent/memory-store.ts";
 import type { Fate } from "./faulty-metadata.ts";
 import { Fleet, type Member } from "./fleet.ts";
+import { LogModel } from "./log-model.ts";
 import { totalOf } from "./telemetry/measured-house.ts";
 import { capturingProvider } from "./telemetry/sabotage.ts";
 
@@ -46,11 +42,12 @@ export class FleetSimulation {
   readonly #clients = capturingProvider();
   /** Every agent that ever ran. */
   readonly #agents: Member[] = [];
+  readonly #isDeadly: boolean;
   #topicId = "";
-  #killed = 0;
 
   constructor(seed: number, watch?: Watch) {
     this.#watch = watch;
+    this.#isDeadly = seed % 3 > 0;
     const random = seededRandom(seed);
     const four = new Uint8Array(4);
     this.#numbers = () => new DataView(random(four).buffer).getUint32(0);
@@ -60,17 +57,15 @@ export class FleetSimulation {
     for (const name of NAMES) await this.#start(name);
     this.#topicId = await createTopic(this.#fleet.member("a"), "t", { partitions: PARTITIONS });
     await this.#fleet.clock.run(4_000);
-    for (let i = 0; i < 2; i++) {
+    // The last one tells by duplicates whether what it was told was certainly not applied.
+    for (const idempotent of [true, true, false]) {
       const { meterProvider } = this.#clients;
-      this.#producers.push(
-        this.#fleet.producer(
-          {
-            ...{ lingerMs: 2, batchBytes: 200, inFlight: 1 + this.#below(5) },
-            ...{ requestTimeoutMs: 4_000, deliveryTimeoutMs: 60_000, retryBackoffMs: 20 },
-          },
-          { seed: 70 + i, telemetry: { meterProvider } },
-        ),
-      );
+      const options = {
+        ...{ idempotent, lingerMs: 2, batchBytes: 200, inFlight: 1 + this.#below(5) },
+        ...{ requestTimeoutMs: 4_000, deliveryTimeoutMs: 60_000, retryBackoffMs: 20 },
+      };
+      const seed = 70 + this.#producers.length;
+      this.#producers.push(this.#fleet.producer(options, { seed, telemetry: { meterProvider } }));
     }
     for (let i = 0; i < STEPS; i++) {
       await this.#step();
@@ -111,18 +106,19 @@ export class FleetSimulation {
 
   async #step(): Promise<void> {
     const choice = this.#below(100);
-    if (choice < 38) this.#send();
-    else if (choice < 62) await this.#fleet.clock.run(this.#below(60));
-    else if (choice < 68) await this.#fleet.clock.run(this.#below(4_000));
-    else if (choice < 73) this.#breakSink();
-    else if (choice < 80) this.#breakMetadata();
-    else if (choice < 84) this.#release();
-    else if (choice < 88) this.#stopOrWake();
-    else if (choice < 91) this.#cutOrMend();
-    else if (choice < 94) this.#disconnect();
-    else if (choice < 96) await this.#kill();
-    else if (choice < 98) await this.#restart();
-    else await this.#double();
+    if (choice < 36) this.#send();
+    else if (choice < 54) await this.#fleet.clock.run(this.#below(60));
+    else if (choice < 64) await this.#fleet.clock.run(this.#below(4_000));
+    else if (choice < 68) this.#breakSink();
+    else if (choice < 74) this.#breakMetadata();
+    else if (choice < 78) this.#release();
+    else if (choice < 83) this.#stopOrWake();
+    else if (choice < 87) this.#cutOrMend();
+    else if (choice < 92) this.#loseCommit();
+    else if (choice < 95) this.#disconnect();
+    else if (choice < 97) await this.#restart();
+    else if (this.#isDeadly) await (choice < 99 ? this.#kill() : this.#double());
+    else this.#stopOrWake();
   }
 
   #send(): void {
@@ -197,6 +193,18 @@ export class FleetSimulation {
     this.#note(`${member.name}: metadata ${member.faults.down ? "cut off" : "back"}`);
   }
 
+  /** A commit is asked for, nobody hears the answer, and nobody can be asked what became of it. */
+  #loseCommit(): void {
+    const member = this.#anyone();
+    if (member === undefined) return;
+    const fate = this.#pick<Fate>(["applied", "applied", "late", "lost"]);
+    this.#note(`${member.name}: next commit ${fate}, and then cut off`);
+    const { next } = member.faults;
+    next.commitFlush = [fate];
+    next.resolveFlush = Array.from({ length: 40 }, () => "none" as const);
+    next.renewRun = Array.from({ length: 20 }, () => "none" as const);
+  }
+
   #disconnect(): void {
     const member = this.#anyone();
     this.#note(`${member?.name}: connections break`);
@@ -207,7 +215,6 @@ export class FleetSimulation {
     const member = this.#anyone((it) => !it.pause.paused);
     if (member === undefined) return;
     this.#note(`${member.name}: kill -9`);
-    this.#killed++;
     this.#fleet.kill(member);
     if (this.#below(2) === 0) await this.#fleet.clock.run(this.#below(4_000));
     await this.#start(member.name);
@@ -235,7 +242,6 @@ export class FleetSimulation {
       await this.#start(name, name.charAt(0));
     } else if (!there.pause.paused) {
       this.#note(`${name}: kill -9`);
-      this.#killed++;
       this.#fleet.kill(there);
     }
   }
@@ -294,51 +300,12 @@ export class FleetSimulation {
 
   /** Who was killed cannot count any more what was committed in its name. */
   #compareCounts(): void {
-    if (this.#watch === undefined || this.#killed > 0) return;
+    if (this.#watch === undefined || this.#isDeadly) return;
     const metrics = this.#agents.map((it) => it.agent.telemetry.metrics);
     const written = totalOf(metrics, catalogue.recordsWritten);
     assert.equal(written, this.#model.records, "each record is counted by one agent");
     const sent = totalOf(this.#clients.registries, catalogue.recordsSent);
     const unknown = this.#sent.filter((it) => it.error?.outcome === "unknown").length;
     assert.ok(sent <= written && written <= sent + unknown, `${sent} sent, ${written} written`);
-  }
-}
-
-/** What metadata commits: no flush twice, no epoch after a newer one, no offset twice or left out. */
-class LogModel {
-  readonly #flushes = new Set<string>();
-  readonly #ends = new Map<string, { epoch: number; end: number }>();
-  records = 0;
-
-  endOf(topicId: string, partition: number): number {
-    return this.#ends.get(`${topicId}/${partition}`)?.end ?? 0;
-  }
-
-  watched(inner: MetadataStore): MetadataStore {
-    return new Proxy(inner, {
-      get: (target, name) => {
-        const member = Reflect.get(target, name, target) as unknown;
-        if (name !== "commitFlush") return member;
-        return async (flush: FlushCommit): Promise<FlushOutcome> => {
-          const outcome = await target.commitFlush(flush);
-          if (outcome.status === "committed") this.#committed(flush);
-          return outcome;
-        };
-      },
-    });
-  }
-
-  #committed({ runId, flushSequence, entries }: FlushCommit): void {
-    const flush = `${runId} ${flushSequence}`;
-    if (this.#flushes.has(flush)) return;
-    this.#flushes.add(flush);
-    for (const { topicId, partition, epoch, baseOffset, recordCount } of entries) {
-      const key = `${topicId}/${partition}`;
-      const before = this.#ends.get(key) ?? { epoch: 0, end: 0 };
-      assert.ok(epoch >= before.epoch, `${key}: epoch ${epoch} after ${before.epoch}`);
-      assert.equal(baseOffset, before.end, `${key}: contiguous`);
-      this.#ends.set(key, { epoch, end: baseOffset + recordCount });
-      this.records += recordCount;
-    }
   }
 }
