@@ -286,7 +286,7 @@ class Cluster {
       `mon data = ${at("mon")}`,
       `osd data = ${at("osd")}`,
       "[client.admin]",
-      `rgw frontends = beast endpoint=127.0.0.1:${this.#port}`,
+      `rgw frontends = beast endpoint=127.0.0.1:${this.#port} tcp_nodelay=1`,
       `rgw data = ${at("rgw")}`,
       "",
     ].join("\n");
