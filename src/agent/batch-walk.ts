@@ -28,11 +28,17 @@ export function* batchesFrom(
   }
 }
 
-/** Base offset of the first batch with a record at or after `timestampMs`; undefined if there is none. */
-export function offsetAtTime(bytes: Uint8Array, timestampMs: number): number | undefined {
-  for (let at = 0; at < bytes.length; at = endOf(bytes, at)) {
-    endOf(bytes, at);
-    if (readInt64(bytes, at + MAX_TIMESTAMP_AT) >= timestampMs) return readInt64(bytes, at);
+/**
+ * Base offset of the first batch with a record at or after `timestampMs` among those that hold `fromOffset` or later ones; undefined if
+ * there is none.
+ */
+export function offsetAtTime(
+  bytes: Uint8Array,
+  timestampMs: number,
+  fromOffset: number,
+): number | undefined {
+  for (const batch of batchesFrom(bytes, fromOffset)) {
+    if (readInt64(batch, MAX_TIMESTAMP_AT) >= timestampMs) return readInt64(batch, 0);
   }
   return undefined;
 }

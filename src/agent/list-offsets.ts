@@ -81,10 +81,15 @@ async function offsetByTime(
   timestampMs: number,
   reader: ShareReader,
 ): Promise<number> {
-  const first = log.findTime(timestampMs);
-  const share = first === undefined ? undefined : log.share(first);
-  if (first === undefined || share === undefined) return log.highWatermark;
-  const read = await reader.read(log, first, share.length);
-  const offset = offsetAtTime(read[0]?.bytes ?? new Uint8Array(0), timestampMs);
-  return Math.max(offset ?? share.baseOffset, log.logStart);
+  let at = log.findTime(timestampMs);
+  for (;;) {
+    const share = at === undefined ? undefined : log.share(at);
+    if (at === undefined || share === undefined) return log.highWatermark;
+    const read = await reader.read(log, at, share.length);
+    const bytes = read[0]?.bytes ?? new Uint8Array(0);
+    const offset = offsetAtTime(bytes, timestampMs, log.logStart);
+    if (offset !== undefined) return Math.max(offset, log.logStart);
+    // Only where the log start lies within the share are the records that it was found for below the log start.
+    at = log.find(share.endOffset);
+  }
 }

@@ -200,17 +200,13 @@ export class PartitionLog implements TopicPartition {
 
   /**
    * First offset of the oldest share with a record that may have been appended at or after `timeMs`; the high watermark if there is
-   * none. A piece of a merged segment knows when its oldest record was appended; its newest is no younger than the next share's
-   * oldest, and not more than `PIECE_MS_MAX` younger than its own.
+   * none. A piece of a merged segment knows its oldest record's time; its newest is up to `PIECE_MS_MAX` younger.
    */
   offsetAppendedSince(timeMs: number): number {
     for (let i = this.#head; i < this.#end; i++) {
-      const appended = this.#cell(i, APPENDED);
       const base = this.#cell(i, BASE);
-      if (appended >= timeMs) return base;
-      if (base >= this.#mergedUntil || appended + PIECE_MS_MAX < timeMs) continue;
-      const next = i + 1 < this.#end ? this.#cell(i + 1, APPENDED) : Number.POSITIVE_INFINITY;
-      if (next < appended || next >= timeMs) return base;
+      const youngerMs = base < this.#mergedUntil ? PIECE_MS_MAX : 0;
+      if (this.#cell(i, APPENDED) + youngerMs >= timeMs) return base;
     }
     return this.#highWatermark;
   }
