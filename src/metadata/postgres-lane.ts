@@ -54,6 +54,11 @@ export class NotSentError extends Error {
   }
 }
 
+/** The server was not there in time. */
+export class ConnectTimeoutError extends Error {
+  override readonly name = "ConnectTimeoutError";
+}
+
 /** Beyond the server's own time limit for a statement, for its answer to arrive. */
 const ANSWER_MS = 2_000;
 const KEEP_ALIVE_S = 30;
@@ -78,7 +83,11 @@ export class PostgresLane {
   /** Connects, and runs `setup`, which has no parameters. All of it takes `connectTimeoutMs` at most. */
   async open(components: LaneComponents, setup: string): Promise<readonly SqlResult[]> {
     const { options } = components;
-    const timer = this.#clock.schedule(options.connectTimeoutMs, () => this.destroy());
+    let late = false;
+    const timer = this.#clock.schedule(options.connectTimeoutMs, () => {
+      late = true;
+      this.destroy();
+    });
     try {
       // Asked here, not by the client, in which a password that fails to come would reject unseen.
       const password = await options.password();
@@ -87,7 +96,8 @@ export class PostgresLane {
       return resultsOf(results);
     } catch (error) {
       this.destroy();
-      throw error;
+      if (!late) throw error;
+      throw new ConnectTimeoutError(`it did not answer within ${options.connectTimeoutMs} ms`);
     } finally {
       timer.cancel();
     }

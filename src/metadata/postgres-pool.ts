@@ -195,17 +195,17 @@ export class PostgresPool {
     };
     if (urgent) this.#waiting.unshift(waiter);
     else this.#waiting.push(waiter);
-    this.#serve(doing);
+    this.#serve();
     return promise;
   }
 
   #release(lane: PostgresLane): void {
     if (lane.usable && !this.#closed) this.#idle.push(lane);
-    this.#serve("waiting for a connection");
+    this.#serve();
   }
 
   /** Gives out what is free, and opens what is missing. */
-  #serve(doing: string): void {
+  #serve(): void {
     while (this.#waiting.length > 0) {
       const lane = this.#idle.pop();
       if (lane === undefined) break;
@@ -213,7 +213,7 @@ export class PostgresPool {
     }
     const room = this.options.connectionsMax - this.#lanes.size - this.#opening;
     const wanted = Math.min(room, this.#waiting.length - this.#opening);
-    for (let i = 0; i < wanted; i++) void this.#open(doing);
+    for (let i = 0; i < wanted; i++) void this.#open();
   }
 
   #next(): Waiter | undefined {
@@ -223,11 +223,11 @@ export class PostgresPool {
   }
 
   /** For whoever waits longest when it is there. If it fails, that one is told. */
-  async #open(doing: string): Promise<void> {
+  async #open(): Promise<void> {
     this.#opening++;
     try {
       const lane = await this.#servers.open({
-        doing,
+        doing: "connecting",
         settled: true,
         onEnd: (ended) => {
           this.#lanes.delete(ended);
@@ -238,7 +238,7 @@ export class PostgresPool {
       this.#opening--;
       if (this.#closed || !lane.usable) {
         lane.destroy();
-        this.#serve(doing);
+        this.#serve();
         return;
       }
       this.#lanes.add(lane);
@@ -246,7 +246,7 @@ export class PostgresPool {
     } catch (error) {
       this.#opening--;
       this.#next()?.reject(error);
-      this.#serve(doing);
+      this.#serve();
     }
   }
 

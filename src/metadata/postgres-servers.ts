@@ -5,8 +5,8 @@
 import type { Clock } from "../core/clock.ts";
 import { StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { postgresError } from "./postgres-errors.ts";
-import { PostgresLane } from "./postgres-lane.ts";
+import { postgresError, sqlState } from "./postgres-errors.ts";
+import { ConnectTimeoutError, PostgresLane } from "./postgres-lane.ts";
 import type { PostgresHost, ResolvedPostgresOptions } from "./postgres-options.ts";
 import { booleanOf, numberOf, type SqlRow, textOf } from "./sql-rows.ts";
 
@@ -49,7 +49,12 @@ export class PostgresServers {
       const host = hosts[at];
       if (host === undefined) continue;
       try {
-        const lane = await this.#openAt(host, open);
+        const lane = await this.#openAt(host, open).catch((error) => {
+          // Broken off half-way, as by a network that had a moment: it is asked once more.
+          if (error instanceof ConnectTimeoutError || StreamHouseError.is(error)) throw error;
+          if (sqlState(error) !== undefined) throw error;
+          return this.#openAt(host, open);
+        });
         this.#preferred = at;
         return lane;
       } catch (error) {
