@@ -8,8 +8,8 @@ import type { ErrorDetail } from "../rpc/gen/streamhouse/v1/error.ts";
 
 /** Tags and lengths of a batch and its bytes (5 each), and the append time (10). */
 const BATCH_FRAME_BYTES = 20;
-/** Tag and length of a partition's data (5), topic id (38), partition (6) and both bounds (10 each). */
-const PARTITION_FRAME_BYTES = 69;
+/** Tag and length of a partition's data (5), topic id (38), partition (6), both bounds (10 each), and the address (3). */
+const PARTITION_FRAME_BYTES = 72;
 /** An error's numbers, tags and lengths. */
 const ERROR_FRAME_BYTES = 40;
 
@@ -19,8 +19,8 @@ export class AnswerRoom {
 
   /** Room beside these, which are in the answer whatever comes; they have no batches yet. */
   constructor(partitions: readonly PartitionData[]) {
-    for (const { error } of partitions) {
-      this.#left -= PARTITION_FRAME_BYTES;
+    for (const { error, holderAddress } of partitions) {
+      this.#left -= PARTITION_FRAME_BYTES + 3 * holderAddress.length;
       if (error !== undefined) this.takeError(error);
     }
   }

@@ -62,6 +62,8 @@ export class BatchReader {
   async #fromStore(wanted: BatchesWanted): Promise<FetchedBatch[]> {
     const { asked, bytesMax, evenOneLarger, log } = wanted;
     const { instruments, reader } = this.#parts;
+    // Retention may have come by since the request was looked at.
+    if (asked.offset < log.logStart) throw outOfRange(wanted.topic, asked, log);
     const share = log.find(asked.offset);
     if (share === undefined) return [];
     instruments.tailCache.misses.add(1);
@@ -80,9 +82,8 @@ export class BatchReader {
 
   /** The object is gone: metadata knows why. */
   async #elsewhere(wanted: BatchesWanted, missing: StreamHouseError): Promise<FetchedBatch[]> {
-    const { asked, log, topic } = wanted;
+    const { asked, topic } = wanted;
     await this.#parts.finder.lookAgain(asked);
-    if (asked.offset < log.logStart) throw outOfRange(topic, asked, log);
     try {
       return await this.#fromStore(wanted);
     } catch (thrown) {

@@ -28,6 +28,8 @@ export interface FetcherComponents {
   readonly reader: BatchReader;
   readonly waiting: WaitingRoom;
   readonly instruments: AgentInstruments;
+  /** Where another agent holds the partition's lease, as far as is known; empty otherwise. */
+  readonly holderAddress: (topicId: string, partition: number) => string;
   /** Refuses a group's member that is stale, or does not have the partitions. */
   readonly checkMember: (request: FetchRequest) => Promise<void>;
   readonly clock: Clock;
@@ -147,7 +149,14 @@ export class Fetcher {
       logStartOffset: found?.log.logStart ?? -1,
       batches: [],
       error: toDetail(error ?? this.#unknown(asked, found)),
+      holderAddress: this.#holderOf(asked, found),
     };
+  }
+
+  #holderOf(asked: FetchPartition, found: Found | undefined): string {
+    const { finder, holderAddress } = this.#parts;
+    if (found === undefined || finder.holds(asked)) return "";
+    return holderAddress(asked.topicId, asked.partition);
   }
 
   /** Whether there is something new cannot be told while metadata is away; another agent may know. */

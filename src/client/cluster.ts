@@ -28,6 +28,8 @@ export interface Cluster {
   holder(topicId: string, partition: number, signal?: AbortSignal): Promise<AgentConnection>;
   /** Some agent that answers. */
   any(signal?: AbortSignal): Promise<AgentConnection>;
+  /** Every agent that the cluster names, as it was at most ten seconds ago; the one that answers if they have no addresses. */
+  all(signal?: AbortSignal): Promise<readonly AgentConnection[]>;
   /**
    * Tells what a call said, so that the next `holder()` or `topic()` asks again or goes elsewhere. For a partition whose holder
    * is not known, it is about the agent that `any()` answered.
@@ -69,6 +71,9 @@ interface KnownTopic {
   readonly askedAt: number;
 }
 
+/** How long a list of the agents is believed. */
+const AGENTS_MS = 10_000;
+
 /** Questions that are asked again elsewhere when the agent went away. */
 const ATTEMPTS = 3;
 
@@ -82,6 +87,9 @@ class CachedCluster implements Cluster {
   readonly #idByName = new Map<string, string>();
   /** One question at a time for each topic, by `name` or `id`. */
   readonly #asking = new Map<string, Promise<KnownTopic>>();
+  #named: readonly string[] = [];
+  #namedAt = Number.NEGATIVE_INFINITY;
+  #naming: Promise<void> | undefined;
   #closed = false;
 
   constructor(
@@ -123,6 +131,18 @@ class CachedCluster implements Cluster {
     return abortable(this.#directory.answering(), signal, "looking for an agent");
   }
 
+  async all(signal?: AbortSignal): Promise<readonly AgentConnection[]> {
+    this.#checkOpen();
+    if (this.#clock.monotonic() - this.#namedAt >= AGENTS_MS) {
+      this.#naming ??= this.#nameAgents().finally(() => {
+        this.#naming = undefined;
+      });
+      await abortable(this.#naming, signal, "looking for agents");
+    }
+    if (this.#named.length === 0) return [await this.any(signal)];
+    return this.#named.map((address) => this.#transport.connection(address));
+  }
+
   note(topicId: string, partition: number, error: unknown): void {
     if (!StreamHouseError.is(error)) return;
     const known = this.#byId.get(topicId);
@@ -153,6 +173,12 @@ class CachedCluster implements Cluster {
     if (this.#closed) return;
     this.#closed = true;
     await this.#transport.close();
+  }
+
+  async #nameAgents(): Promise<void> {
+    const answer = await this.#question((api, call) => api.describeCluster({}, call));
+    this.#named = answer.agents.map((it) => it.address).filter((it) => it !== "");
+    this.#namedAt = this.#clock.monotonic();
   }
 
   #checkOpen(): void {

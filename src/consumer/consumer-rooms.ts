@@ -18,6 +18,7 @@ import { type Cursor, takenAway } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
 import { DeliveryMeter } from "./delivery-meter.ts";
 import { FetchLoop } from "./fetch-loop.ts";
+import { FetchSource } from "./fetch-source.ts";
 import { FetchedQueue } from "./fetched.ts";
 import { GroupSession } from "./group-session.ts";
 import { ConsumerInstruments } from "./instruments.ts";
@@ -96,10 +97,7 @@ export class ConsumerRooms {
     const identity = () => session?.identity;
     const onFenced = () => session?.poke();
     const refusals = new Refusals({
-      ...calls,
-      logger,
-      queue,
-      offsetReset: options.offsetReset,
+      ...{ ...calls, logger, queue, offsetReset: options.offsetReset },
       signal: this.#ending.signal,
       onMoved: () => this.#loop.wake(),
       askGroup: session && (() => session.poke()),
@@ -107,7 +105,9 @@ export class ConsumerRooms {
       fail,
     });
     const shared = { ...calls, logger, identity, onFenced };
-    this.#loop = new FetchLoop({ ...shared, queue, instruments, cursors, refusals }, options);
+    const source = new FetchSource({ cluster, clock, seed: this.memberId }, options);
+    const fetching = { ...shared, queue, source, instruments, cursors, refusals };
+    this.#loop = new FetchLoop(fetching, options);
     const onTaken = () => this.#loop.wake();
     const onFinished = () => assignment.finished.notify();
     const meter = new DeliveryMeter(clock, telemetry);

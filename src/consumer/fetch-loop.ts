@@ -1,7 +1,8 @@
 /**
  * Keeps the queue of fetched batches filled: one long poll at a time to each agent, for all of its partitions, while the queue
  * has room. An answer for a partition that was seeked or revoked meanwhile is dropped. Outages are waited out; what waiting
- * does not cure is handed to `refusals`. Called by `consumer-rooms.ts`.
+ * does not cure is handed to `refusals`. Each partition is in one fetch at a time, whichever agent answers it, so that a move
+ * from one agent to another can neither skip nor repeat anything. Called by `consumer-rooms.ts`.
  */
 import type { AgentConnection } from "../client/transport.ts";
 import type { Timer } from "../core/clock.ts";
@@ -13,6 +14,7 @@ import type { FetchRequest, PartitionData } from "../rpc/gen/streamhouse/v1/cons
 import { fromErrorDetail } from "../rpc/status.ts";
 import { BACKOFF, type CallComponents, isFenced } from "./calls.ts";
 import type { Cursor } from "./cursor.ts";
+import type { FetchSource } from "./fetch-source.ts";
 import type { FetchedQueue } from "./fetched.ts";
 import type { Identity } from "./group-session.ts";
 import type { ConsumerInstruments } from "./instruments.ts";
@@ -22,6 +24,8 @@ import type { Refusals } from "./refusals.ts";
 export interface FetchLoopComponents extends CallComponents {
   readonly logger: Logger;
   readonly queue: FetchedQueue;
+  /** Which agent is asked. */
+  readonly source: FetchSource;
   readonly instruments: Pick<ConsumerInstruments, "fetchDuration">;
   readonly cursors: () => Iterable<Cursor>;
   /** Undefined without membership. */
@@ -32,8 +36,11 @@ export interface FetchLoopComponents extends CallComponents {
   readonly onFenced: () => void;
 }
 
-/** How long a partition's lease holder is believed without asking the cluster again. */
-const CONNECTION_MS = 30_000;
+/**
+ * How long an answer may be late at first, ms; twice as long after each failure, up to the request's deadline. An agent that hangs has
+ * others beside it, and one that is slow must be given its time in the end.
+ */
+const LATE_MS = 5_000;
 
 /** One fetch under way. */
 interface Fetch {
@@ -154,12 +161,11 @@ export class FetchLoop {
   }
 
   #locate(cursor: Cursor): void {
-    const { clock, cluster } = this.#parts;
     const locate = async () => {
       try {
-        const { topicId, partition } = cursor;
-        cursor.connection = await cluster.holder(topicId, partition, this.#stop.signal);
-        cursor.connectionUntil = clock.monotonic() + CONNECTION_MS;
+        const { connection, until } = await this.#parts.source.locate(cursor, this.#stop.signal);
+        cursor.connection = connection;
+        cursor.connectionUntil = until;
       } catch (thrown) {
         const error = asStreamHouseError(thrown, "finding an agent");
         if (!this.#stop.signal.aborted) this.#refused(cursor, error);
@@ -185,8 +191,7 @@ export class FetchLoop {
   async #fetch(connection: AgentConnection, fetch: Fetch): Promise<void> {
     const cursors = [...fetch.cursors.keys()];
     const current = (cursor: Cursor) => fetch.cursors.get(cursor) === cursor.fetchGeneration;
-    const { fetchMaxWaitMs, requestTimeoutMs } = this.#options;
-    const timeoutMs = fetchMaxWaitMs + requestTimeoutMs;
+    const timeoutMs = this.#timeoutMs(cursors);
     const began = this.#parts.clock.monotonic();
     const measure = () => {
       const seconds = (this.#parts.clock.monotonic() - began) / 1_000;
@@ -197,16 +202,23 @@ export class FetchLoop {
       const call = { signal: fetch.abort.signal, timeoutMs };
       const answer = await connection.api.fetch(request, call);
       measure();
+      this.#parts.source.answered(connection);
       answer.partitions.forEach((data, i) => {
         const cursor = cursors[i];
-        if (cursor !== undefined && current(cursor)) this.#apply(cursor, data);
+        if (cursor !== undefined && current(cursor)) this.#apply(connection, cursor, data);
       });
     } catch (thrown) {
       // One that was called off, because something else is to be fetched, took as long as we wanted it to.
       if (fetch.abort.signal.aborted) return;
       measure();
-      this.#failed(cursors.filter(current), thrown);
+      this.#failed(connection, cursors.filter(current), thrown);
     }
+  }
+
+  #timeoutMs(cursors: readonly Cursor[]): number {
+    const { fetchMaxWaitMs, requestTimeoutMs } = this.#options;
+    const failures = cursors.reduce((most, it) => Math.max(most, it.failures), 0);
+    return fetchMaxWaitMs + Math.min(requestTimeoutMs, LATE_MS * 2 ** Math.min(10, failures));
   }
 
   #request(cursors: readonly Cursor[], maxBytes: number): FetchRequest {
@@ -228,19 +240,29 @@ export class FetchLoop {
     };
   }
 
-  #apply(cursor: Cursor, data: PartitionData): void {
+  #apply(connection: AgentConnection, cursor: Cursor, data: PartitionData): void {
     try {
       for (const batch of data.batches) this.#parts.queue.push(cursor, batch);
     } catch (thrown) {
       this.#refused(cursor, asStreamHouseError(thrown, "reading a fetched batch"));
       return;
     }
-    if (data.error !== undefined) this.#refused(cursor, fromErrorDetail(data.error));
-    else cursor.failures = 0;
+    if (data.error !== undefined) {
+      const error = fromErrorDetail(data.error);
+      this.#parts.source.failed(connection, error);
+      this.#refused(cursor, error);
+      return;
+    }
+    cursor.failures = 0;
+    // Looked up again before the next fetch, which goes to the holder then.
+    if (this.#parts.source.moves(connection, cursor, data.holderAddress)) {
+      cursor.connection = undefined;
+    }
   }
 
-  #failed(cursors: readonly Cursor[], thrown: unknown): void {
+  #failed(connection: AgentConnection, cursors: readonly Cursor[], thrown: unknown): void {
     const error = asStreamHouseError(thrown, "a fetch");
+    this.#parts.source.failed(connection, error);
     if (isFenced(error)) {
       this.#parts.onFenced();
       for (const cursor of cursors) this.#putOff(cursor, error);

@@ -33,6 +33,9 @@ export interface Stop {
   readonly error: StreamHouseError;
 }
 
+/** Fetches that may begin too late before records are taken for lost. */
+const GAP_TRIES = 3;
+
 export class FetchedQueue {
   /** Told at each change: somebody may have something to read now, or to fetch. */
   readonly changes: Notifier = new Notifier();
@@ -50,12 +53,17 @@ export class FetchedQueue {
     return this.#bytes;
   }
 
-  /** Appends a batch, unless it lies before the cursor. @throws StreamHouseError if its header cannot be read */
+  /**
+   * Appends a batch, unless it lies before the cursor.
+   * @throws StreamHouseError if its header cannot be read; `CORRUPT_SEGMENT` if records between the cursor and it are missing
+   */
   push(cursor: Cursor, batch: FetchedBatch): void {
     const bytes = batch.records;
     const header = readBatchHeader(bytes);
     const nextOffset = header.baseOffset + header.lastOffsetDelta + 1;
     if (nextOffset <= cursor.fetchOffset) return;
+    // Nothing is skipped in silence, whatever an agent answers.
+    if (header.baseOffset > cursor.fetchOffset) throw gap(cursor, header.baseOffset);
     const { fetchOffset: fromOffset, fetchGeneration: generation } = cursor;
     const { appendTimeMs } = batch;
     this.#queue.push({
@@ -110,6 +118,18 @@ export class FetchedQueue {
     this.#bytes = 0;
     this.#records = 0;
   }
+}
+
+/** Another agent may have them; after some tries they are taken for lost, and the application is told which. */
+function gap(cursor: Cursor, baseOffset: number): StreamHouseError {
+  const { failures, fetchOffset, name, partition, topic } = cursor;
+  return new StreamHouseError({
+    code: "CORRUPT_SEGMENT",
+    kind: "corrupt",
+    retriable: failures < GAP_TRIES,
+    message: `offsets ${fetchOffset} to ${baseOffset - 1} are missing in what an agent answered for ${name}; seek to ${baseOffset} to go on without them`,
+    range: { topic, partition, firstOffset: fetchOffset, lastOffset: baseOffset - 1 },
+  });
 }
 
 /** Not of a partition that was seeked, paused, taken away or failed since, or that is about to be taken away. */

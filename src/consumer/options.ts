@@ -6,6 +6,14 @@ import { checkTopicName } from "../core/topic.ts";
 /** Where to begin in a partition for which the group has no offset, or whose offset is gone. */
 export type OffsetReset = "earliest" | "latest" | "error";
 
+/**
+ * Which agents a consumer reads from. `holder`: from the one that holds the partition's lease, and from any other only while that one
+ * is away: least latency, and mostly from its memory. `any`: each consumer from an agent of its own choice, so that many consumers of
+ * one partition spread over all agents; what is new comes up to half a second later (the agent's `followPollMs`; mostly far less), and
+ * nothing else changes: order, offsets and guarantees are the same. Kafka calls it fetching from followers (KIP-392).
+ */
+export type ReadFrom = "holder" | "any";
+
 /** A partition by the topic's name. */
 export interface PartitionRef {
   readonly topic: string;
@@ -32,6 +40,8 @@ export interface ConsumerOptions {
    * (Kafka's default is `latest`). `error` raises `OFFSET_OUT_OF_RANGE` and waits for a `seek`.
    */
   readonly offsetReset?: OffsetReset | undefined;
+  /** Which agents to read from: the partition's `holder`, or `any`. Default `holder`. */
+  readonly readFrom?: ReadFrom | undefined;
   /** First offset to read where the group has committed nothing. Default: what `offsetReset` says. */
   readonly startOffset?: number | undefined;
   /** Commits what is finished by itself, if there is a group. Default true. */
@@ -79,6 +89,7 @@ export interface ResolvedConsumerOptions {
   /** Undefined: the group assigns. */
   readonly assign: readonly ManualPartition[] | undefined;
   readonly offsetReset: OffsetReset;
+  readonly readFrom: ReadFrom;
   readonly startOffset: number | undefined;
   /** False without a group. */
   readonly autoCommit: boolean;
@@ -120,6 +131,7 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     topics: Object.freeze(topics),
     assign: assign && Object.freeze(assign.map((p) => Object.freeze({ ...p }))),
     offsetReset: checkReset(options.offsetReset ?? "earliest"),
+    readFrom: checkReadFrom(options.readFrom ?? "holder"),
     startOffset:
       options.startOffset === undefined ? undefined : number("startOffset", 0, 0, limits.offsetMax),
     autoCommit: group !== undefined && (options.autoCommit ?? true),
@@ -159,6 +171,15 @@ function checkReset(value: OffsetReset): OffsetReset {
     "INVALID_ARGUMENT",
     `consumer option offsetReset is ${JSON.stringify(value)}: use earliest, latest or error`,
     { field: "offsetReset" },
+  );
+}
+
+function checkReadFrom(value: ReadFrom): ReadFrom {
+  if (value === "holder" || value === "any") return value;
+  throw invalid(
+    "INVALID_ARGUMENT",
+    `consumer option readFrom is ${JSON.stringify(value)}: use holder or any`,
+    { field: "readFrom" },
   );
 }
 

@@ -11,6 +11,9 @@ import type { FetchedQueue } from "./fetched.ts";
 import { EARLIEST, LATEST, listOffsets, outOfRange } from "./offsets.ts";
 import type { OffsetReset } from "./options.ts";
 
+/** Before an agent that was wrong is asked again, ms. */
+const TRY_ON_MS = 100;
+
 export interface RefusalComponents extends CallComponents {
   readonly logger: Logger;
   readonly queue: FetchedQueue;
@@ -52,7 +55,7 @@ export class Refusals {
 
   /** The topic is gone; one that was made anew under its name is another one. */
   async #lookForTopic(cursor: Cursor, current: () => boolean): Promise<void> {
-    const { askGroup, clock, cluster, fail, replace, signal } = this.#parts;
+    const { askGroup, cluster, fail, replace, signal } = this.#parts;
     const options = { fresh: true, signal };
     let topic: Topic;
     try {
@@ -70,9 +73,7 @@ export class Refusals {
     if (!current()) return;
     if (topic.id === cursor.topicId) {
       // An agent that has not heard of it yet.
-      cursor.halted = false;
-      cursor.notBefore = clock.monotonic() + 100;
-      this.#parts.onMoved();
+      this.#tryOn(cursor);
     } else if (askGroup !== undefined) {
       askGroup();
     } else {
@@ -81,20 +82,34 @@ export class Refusals {
     }
   }
 
+  /** The same again in a moment, perhaps at another agent. */
+  #tryOn(cursor: Cursor): void {
+    cursor.connection = undefined;
+    cursor.halted = false;
+    cursor.notBefore = this.#parts.clock.monotonic() + TRY_ON_MS;
+    this.#parts.onMoved();
+  }
+
+  /** Only what lies below the log's start is gone: nothing else moves a consumer from where it is. */
   async #reset(cursor: Cursor, current: () => boolean): Promise<void> {
     const { logger, offsetReset, onMoved } = this.#parts;
     const find = async (end: number): Promise<number> => {
       const offsets = await listOffsets(this.#parts, [cursor], end, this.#persistence);
       return offsets.get(cursor.key) ?? cursor.fetchOffset;
     };
-    const to = await find(offsetReset === "latest" ? LATEST : EARLIEST);
     const from = cursor.fetchOffset;
-    if (offsetReset === "error") {
-      const latest = await find(LATEST);
-      if (current()) this.#parts.queue.stop(cursor, outOfRange(cursor, from, to, latest));
+    const earliest = await find(EARLIEST);
+    if (from >= earliest) {
+      // The log has it, or will have it: who said otherwise knew less than the one that was asked now.
+      if (current()) this.#tryOn(cursor);
       return;
     }
+    const to = offsetReset === "earliest" ? earliest : await find(LATEST);
     if (!current()) return;
+    if (offsetReset === "error") {
+      this.#parts.queue.stop(cursor, outOfRange(cursor, from, earliest, to));
+      return;
+    }
     logger.warn("the offset is out of range: reading goes on elsewhere", {
       partition: cursor.name,
       from,
@@ -116,7 +131,7 @@ function placed(cursor: Cursor, error: StreamHouseError): StreamHouseError {
     kind: error.kind,
     retriable: error.retriable,
     message: `offset ${fetchOffset} of ${cursor.name} cannot be read: ${error.message}`,
-    range: { topic, partition, firstOffset: fetchOffset, lastOffset: fetchOffset },
+    range: error.range ?? { topic, partition, firstOffset: fetchOffset, lastOffset: fetchOffset },
     cause: error,
   });
 }

@@ -243,5 +243,6 @@ function emptyData(asked: FetchPartition, error: StreamHouseError | undefined): 
     logStartOffset: -1,
     batches: [],
     error: error && toErrorDetail(error),
+    holderAddress: "",
   };
 }

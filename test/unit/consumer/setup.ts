@@ -66,6 +66,7 @@ function fakeCluster(agent: FakeAgent, network: { readonly down: boolean }): Clu
     },
     holder: reach,
     any: reach,
+    all: async () => [await reach()],
     note() {},
     async close() {},
   };

@@ -278,6 +278,10 @@ export class FakeCluster implements Cluster {
     return this.agent;
   }
 
+  async all(): Promise<readonly AgentConnection[]> {
+    return this.agents;
+  }
+
   note(topicId: string, partition: number, error: unknown): void {
     if (!StreamHouseError.is(error)) return;
     this.noted.push(error);

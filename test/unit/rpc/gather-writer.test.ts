@@ -33,6 +33,7 @@ const fetched = fc.record({
       logStartOffset: fc.maxSafeNat(),
       batches: fc.array(fc.record({ records: bytes, appendTimeMs: fc.maxSafeNat() })),
       error: fc.constantFrom(undefined),
+      holderAddress: fc.string(),
     }),
   ),
 });

@@ -47,7 +47,14 @@ export interface PartitionData {
   logStartOffset: number;
   batches: FetchedBatch[];
   /** Set if this partition cannot be read as asked (OFFSET_OUT_OF_RANGE, TOPIC_NOT_FOUND, CORRUPT_BATCH …). */
-  error: ErrorDetail | undefined;
+  error:
+    | ErrorDetail
+    | undefined;
+  /**
+   * host:port of the agent that holds the partition's lease, if that is another one and this one knows it. Any agent serves what is
+   * committed; the holder knows of it first and mostly has it in memory, so a client that can reach it asks there next.
+   */
+  holderAddress: string;
 }
 
 export interface FetchedBatch {
@@ -357,7 +364,15 @@ export const FetchResponse: MessageFns<FetchResponse> = {
 };
 
 function createBasePartitionData(): PartitionData {
-  return { topicId: "", partition: 0, highWatermark: 0, logStartOffset: 0, batches: [], error: undefined };
+  return {
+    topicId: "",
+    partition: 0,
+    highWatermark: 0,
+    logStartOffset: 0,
+    batches: [],
+    error: undefined,
+    holderAddress: "",
+  };
 }
 
 export const PartitionData: MessageFns<PartitionData> = {
@@ -379,6 +394,9 @@ export const PartitionData: MessageFns<PartitionData> = {
     }
     if (message.error !== undefined) {
       ErrorDetail.encode(message.error, writer.uint32(50).fork()).join();
+    }
+    if (message.holderAddress !== "") {
+      writer.uint32(58).string(message.holderAddress);
     }
     return writer;
   },
@@ -444,6 +462,14 @@ export const PartitionData: MessageFns<PartitionData> = {
             message.error = ErrorDetail.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.holderAddress = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -469,6 +495,7 @@ export const PartitionData: MessageFns<PartitionData> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? ErrorDetail.fromPartial(object.error)
       : undefined;
+    message.holderAddress = object.holderAddress ?? "";
     return message;
   },
 };
