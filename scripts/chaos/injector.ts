@@ -171,14 +171,10 @@ export class Injector {
   async #holdCommit(agent: AgentProcess): Promise<boolean> {
     const { database } = agent.options;
     database.set("held");
-    const held = await until(
-      "a commit",
-      async () => {
-        const buffered = await agent.metric("streamhouse_agent_buffer_bytes").catch(() => 0);
-        return database.heldBytes > commitBytesMin && buffered > 0;
-      },
-      { signal: this.#signal, withinMs: 3_000 },
-    ).catch(() => false);
+    const held = await until("a commit", () => database.holds(flushKeyEnd), {
+      signal: this.#signal,
+      withinMs: 3_000,
+    }).catch(() => false);
     if (held) return true;
     database.set("open");
     await this.#wait(500);
@@ -209,6 +205,10 @@ export class Injector {
 
   async #restartDatabase(lastsMs: number): Promise<void> {
     const { database } = this.#world;
+    // It would take the commit that is being held with it.
+    await until("the held commit to be delivered", () => this.#taken === undefined, {
+      signal: this.#signal,
+    });
     await database.stop("immediate");
     try {
       await this.#wait(lastsMs);
@@ -306,8 +306,8 @@ export class Injector {
   }
 }
 
-/** More than a renewal of the lease or a heartbeat of a group alone would be. */
-const commitBytesMin = 400;
+/** A flush's commit names its object; nothing else that an agent tells the database so often does. */
+const flushKeyEnd = ".seg";
 
 const linkStates = {
   databaseCut: "cut",

@@ -46,6 +46,11 @@ export class TcpProxy {
     return bytes;
   }
 
+  /** Whether this text is among what is held back on its way to the server, within one connection. */
+  holds(text: string): boolean {
+    return [...this.#pairs].some((it) => it.holds(text));
+  }
+
   set(state: LinkState, slowMs = 0): void {
     const before = this.#state;
     this.#state = state;
@@ -107,6 +112,10 @@ class Pair {
     return this.#there.waitingBytes;
   }
 
+  holds(text: string): boolean {
+    return this.#there.holds(text);
+  }
+
   pump(): void {
     this.#there.pump();
     this.#back.pump();
@@ -141,6 +150,12 @@ class Direction {
     from.on("data", (bytes: Uint8Array) => this.#take(bytes));
     from.on("end", () => this.#take(undefined));
     to.on("drain", () => this.pump());
+  }
+
+  holds(text: string): boolean {
+    const decoder = new TextDecoder("latin1");
+    const bytes = this.#waiting.map((it) => decoder.decode(it.bytes ?? new Uint8Array(0)));
+    return bytes.join("").includes(text);
   }
 
   pump(): void {

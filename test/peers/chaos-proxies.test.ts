@@ -82,6 +82,7 @@ describe("the TCP proxy of a chaos run", () => {
     line.socket.write("later");
     await eventually("bytes that are held", () => proxy.heldBytes === 5);
     assert.equal(line.received, "hello");
+    assert.ok(proxy.holds("ate") && !proxy.holds("early"));
     proxy.set("open");
     await eventually("what was held", () => line.received === "hellolater");
     line.socket.destroy();
