@@ -15,6 +15,7 @@ import {
   type Attempt,
   canRetry,
   closedError,
+  comesHere,
   deadlineError,
   judge,
   mayHaveMoved,
@@ -171,7 +172,9 @@ export class Answers {
     const { retryBackoffMs, retryBackoffMaxMs } = this.#options;
     partition.failures++;
     const first = options.atOnce && partition.failures === 1;
-    const backoff = { baseMs: retryBackoffMs, maxMs: retryBackoffMaxMs };
+    // A lease on its way takes some ten milliseconds to arrive.
+    const askedMs = comesHere(error) ? error.retryAfterMs : undefined;
+    const backoff = { baseMs: askedMs ?? retryBackoffMs, maxMs: retryBackoffMaxMs };
     const pauseMs = first ? 0 : backoffMs(backoff, partition.failures, random);
     partition.retryAt = clock.monotonic() + Math.max(pauseMs, error.retryAfterMs ?? 0);
   }

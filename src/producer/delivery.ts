@@ -59,7 +59,13 @@ const HERE: ReadonlySet<string> = new Set(["OVERLOADED", "SEQUENCE_GAP", "UNKNOW
 
 /** Whether the next attempt may go to another agent. */
 export function mayHaveMoved(error: StreamHouseError): boolean {
-  return !HERE.has(error.code);
+  return !HERE.has(error.code) && !comesHere(error);
+}
+
+/** The agent has not got the lease yet, and says when to ask it again. */
+export function comesHere(error: StreamHouseError): boolean {
+  const { code, holderAddress, retryAfterMs } = error;
+  return code === "NOT_LEASE_HOLDER" && holderAddress === undefined && retryAfterMs !== undefined;
 }
 
 /** The final error of records whose delivery deadline ended. */

@@ -49,6 +49,23 @@ describe("a partition that moved to another agent", () => {
     await clock.until(producer.close());
   });
 
+  it("is waited for at an agent that is about to take it, without asking anybody else", async () => {
+    const { cluster, clock, producer } = setUp({ lingerMs: 0 }, { agents: 2 });
+    cluster.addTopic("t");
+    const [old, next] = [agentOf(cluster, 0), agentOf(cluster, 1)];
+    old.script = () => ({ reject: movedTo(next) });
+    const soon = fault("NOT_LEASE_HOLDER", "unavailable", { retryAfterMs: 50 });
+    next.script = (_request, _call, nth) => (nth <= 2 ? { reject: soon } : {});
+    let asked = 0;
+    cluster.onHolder = () => asked++;
+    const begun = clock.monotonic();
+    assert.equal((await clock.until(producer.send({ topic: "t", value: "x" }))).offset, 0);
+    const tookMs = clock.monotonic() - begun;
+    assert.equal(asked, 2, "the first time, and when it moved");
+    assert.ok(tookMs >= 100 && tookMs < 400, `${tookMs} ms: soon, and not at once again and again`);
+    await clock.until(producer.close());
+  });
+
   it("is not taken for lost again because of what the agent that was left says late", async () => {
     const { cluster, clock, producer } = setUp({ lingerMs: 0, inFlight: 3 }, { agents: 2 });
     cluster.addTopic("t");
