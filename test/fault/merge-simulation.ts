@@ -269,8 +269,8 @@ export class MergeSimulation {
       await clock.run(100);
     }
     assert.equal(pending(), 0, "everything is settled in the end");
-    // Long enough for a partition that rested because of a failure, and for each to be swept.
-    await clock.run(40_000);
+    // Long enough for `brief` to expire (pieces are kept for up to a minute longer), and for all that is dead to be deleted and swept.
+    await clock.run(85_000);
     await this.#checkReferences();
     await this.#compareLogs();
     await this.#compareIndexes();
