@@ -282,6 +282,7 @@ describe("the bucket's recipes", () => {
   interface Statement {
     readonly Action: string | readonly string[];
     readonly Resource: string;
+    readonly Condition?: Readonly<Record<string, unknown>>;
   }
   const policy = JSON.parse(here("bucket-policy.json")) as {
     readonly Statement: readonly Statement[];
@@ -301,6 +302,12 @@ describe("the bucket's recipes", () => {
       policy.Statement.map(({ Resource }) => Resource),
       [`arn:aws:s3:::${bucket}/${prefix}/*`, `arn:aws:s3:::${bucket}`],
     );
+    // With `StringLike` a missing object would be answered 403 and not 404: reading one has no prefix that could be like another.
+    const conditions = policy.Statement.map(({ Condition }) => Condition);
+    assert.deepEqual(conditions, [
+      undefined,
+      { StringLikeIfExists: { "s3:prefix": `${prefix}/*` } },
+    ]);
   });
 
   it("expire no object: a lifecycle rule ends unfinished uploads and does nothing else", () => {
