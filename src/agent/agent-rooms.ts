@@ -3,10 +3,9 @@ import type { Clock } from "../core/clock.ts";
 import type { StreamHouseError } from "../core/errors.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
-import { instrumentMetadata } from "../metadata/instrumented.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { AgentApi } from "../rpc/agent-api.ts";
-import { instrumentSink, instrumentStore } from "../storage/instrumented.ts";
+import { createCachingStore } from "../storage/caching.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import type { SegmentSink } from "../storage/segment-sink.ts";
 import type { Telemetry, TelemetryOptions } from "../telemetry/telemetry.ts";
@@ -14,9 +13,14 @@ import { Admin } from "./admin.ts";
 import { createAgentAudit } from "./agent-audit.ts";
 import { AgentInstruments, type ObservedTopic } from "./agent-instruments.ts";
 import { AppendGate } from "./append-gate.ts";
+import { Balancer } from "./balancer.ts";
+import { BatchReader } from "./batch-reader.ts";
 import { BatchSettler } from "./batch-settler.ts";
 import { ByteBudget } from "./byte-budget.ts";
+import { ClusterView } from "./cluster-view.ts";
+import { CompactionInstruments } from "./compaction-instruments.ts";
 import { Fetcher } from "./fetcher.ts";
+import type { Flush } from "./flush.ts";
 import { FlushBuffer } from "./flush-buffer.ts";
 import { FlushCommitter } from "./flush-committer.ts";
 import { FlushTracer } from "./flush-tracer.ts";
@@ -27,14 +31,21 @@ import { LagGauges } from "./lag-gauges.ts";
 import { LagMonitor } from "./lag-monitor.ts";
 import { LateCommits } from "./late-commits.ts";
 import { LeaseManager } from "./lease-manager.ts";
+import { LoadMeter, type LoadTotals } from "./load-meter.ts";
+import { LogFollower } from "./log-follower.ts";
 import { type IndexedFlush, LogIndex } from "./log-index.ts";
+import { measuredPorts } from "./measured-ports.ts";
+import { Merger } from "./merger.ts";
 import type { ResolvedAgentOptions } from "./options.ts";
+import { PartitionFinder } from "./partition-finder.ts";
 import { ProduceService } from "./produce-service.ts";
 import { Reachability } from "./reachability.ts";
+import { watchReads } from "./reachable-store.ts";
 import { Retention } from "./retention.ts";
 import { SegmentReferences } from "./segment-references.ts";
 import { createServices } from "./services.ts";
 import { ShareReader } from "./share-reader.ts";
+import { Sweeper } from "./sweeper.ts";
 import { TailCache } from "./tail-cache.ts";
 import { Topics } from "./topics.ts";
 import { WaitingRoom } from "./waiting-room.ts";
@@ -68,9 +79,12 @@ export interface AgentRooms {
   readonly gate: AppendGate;
   readonly topics: Topics;
   readonly index: LogIndex;
+  readonly follower: LogFollower;
   readonly waiting: WaitingRoom;
   readonly lag: LagMonitor;
   readonly retention: Retention;
+  readonly merger: Merger;
+  readonly sweeper: Sweeper;
   readonly metadataReachability: Reachability;
   readonly storeReachability: Reachability;
   /** Sets the instruments that are only looked at when somebody collects. */
@@ -85,9 +99,13 @@ export function buildRooms(
   const { clock, logger, random } = components;
   const { telemetry } = self;
   const ledger = new WriteLedger();
-  const { metadata, sink, store } = measured(components, telemetry, ledger);
   const metadataReachability = new Reachability(clock);
   const storeReachability = new Reachability(clock);
+  const { metadata, sink, store: direct } = measuredPorts(components, telemetry, ledger);
+  const store = createCachingStore(
+    { store: watchReads(direct, storeReachability), metrics: telemetry.metrics },
+    { cacheBytesMax: options.readCacheBytesMax, readsMax: options.storeReadsMax },
+  );
   const instruments = new AgentInstruments(telemetry.metrics);
   const topics = new Topics({ metadata, clock, reachability: metadataReachability });
   const segments = new SegmentReferences();
@@ -95,15 +113,19 @@ export function buildRooms(
   const index: LogIndex = new LogIndex({ metadata, segments, found });
   const isIndexed = (runId: string, sequence: number) => index.isApplied(runId, sequence);
   const late = new LateCommits({ ledger, isIndexed });
-  const tail = new TailCache(options.tailCacheBytesMax);
+  const tail = new TailCache(options.tailCacheBytesMax, instruments.tailCache.evictions);
   const buffer = new FlushBuffer();
   const budget = new ByteBudget(options.bufferBytesMax);
   const settler = new BatchSettler({ buffer, budget, tail, ledger, instruments, clock });
   const shared = { metadata, clock, logger, reachability: metadataReachability };
 
-  const holdings = new Holdings({ ...shared, topics, index, instruments, ledger });
+  const holdings = new Holdings({ ...shared, index, instruments, ledger });
+  const view = new ClusterView(shared);
+  const refusedMs = options.leaseRenewMs;
+  const balancer = new Balancer({ ...shared, topics, index, holdings, view, refusedMs });
+  const load = new LoadMeter(clock, () => loadTotals(ledger, instruments, flusher.sealed));
   const leases: LeaseManager = new LeaseManager(
-    { ...shared, holdings, instruments, random },
+    { ...shared, holdings, balancer, view, load, instruments, random },
     options,
     self,
     {
@@ -114,7 +136,7 @@ export function buildRooms(
       },
     },
   );
-  holdings.followRun(() => leases.runId);
+  balancer.followRun(() => leases.runId);
   topics.onGone((gone) => {
     leases.topicsGone(gone);
     index.dropTopics((topicId) => gone.has(topicId));
@@ -129,30 +151,40 @@ export function buildRooms(
     },
     options,
   );
-  const gate = new AppendGate({ holdings, lease: leases, flusher, settler, budget, clock });
+  const gate = new AppendGate({ holdings, view, lease: leases, flusher, settler, budget, clock });
 
   const holds = (topicId: string, partition: number) =>
     holdings.get(topicId, partition) !== undefined;
-  const reader = new ShareReader(
-    { store, reachability: storeReachability, cells: instruments.segmentCache },
-    { cacheBytesMax: options.readCacheBytesMax, readsMax: options.storeReadsMax },
+  const reader = new ShareReader(store);
+  const follower = new LogFollower(
+    { metadata, index, instruments, clock, reachability: metadataReachability },
+    options,
   );
+  const finder = new PartitionFinder({
+    ...{ topics, index, follower, clock },
+    holds: (topicId, partition) => leases.isValid() && holds(topicId, partition),
+  });
   const waiting = new WaitingRoom(clock);
   const groups = new Groups({ metadata, clock });
   const gauges = new LagGauges(telemetry.metrics);
   const lag = new LagMonitor({ metadata, index, topics, gauges, holds, clock });
-  const retention = new Retention({
-    ...{ ...shared, store, holdings, topics, index, segments, instruments },
-  });
+  const compaction = new CompactionInstruments(telemetry.metrics);
+  const upkeep = { metadata, store, holdings, index, segments, clock, random, logger };
+  const runId = () => leases.runId;
+  const retention = new Retention({ ...upkeep, topics, instruments, compaction }, options);
+  const merger = new Merger({ ...upkeep, instruments: compaction, runId }, options);
+  const sweeper = new Sweeper({ ...upkeep, instruments: compaction, runId }, options);
   const api = createServices({
     ...{ metadata, groups, lag, telemetry, metadataReachability },
     refusal: self.refusal,
     produce: new ProduceService({ gate, topics, clock, telemetry }, options),
     fetcher: new Fetcher({
-      ...{ topics, index, tail, reader, waiting, instruments, holds, clock },
+      ...{ finder, follower, waiting, instruments, clock },
+      holderAddress: (topicId, partition) => view.whereIs({ topicId, partition }).address,
+      reader: new BatchReader({ finder, tail, reader, instruments }),
       checkMember: (request) => groups.checkFetch(request),
     }),
-    offsets: { topics, index, reader, holds },
+    offsets: { finder, reader },
     admin: new Admin({
       ...{ metadata, topics },
       runId: () => leases.runId,
@@ -165,28 +197,42 @@ export function buildRooms(
     ...{ metrics: telemetry.metrics, ledger, holdings, buffer, index, lag, sealed },
   });
   return {
-    ...{ api, leases, flusher, gate, topics, index, waiting, lag, retention },
+    ...{
+      api,
+      leases,
+      flusher,
+      gate,
+      topics,
+      index,
+      follower,
+      waiting,
+      lag,
+      retention,
+      merger,
+      sweeper,
+    },
     ...{ metadataReachability, storeReachability },
     observe: () => {
       instruments.observe(heldTopics(holdings, topics), budget.used);
+      instruments.tailCache.bytes.set(tail.bytes);
       lag.observe();
       audit.check();
     },
   };
 }
 
-/** The ports with what measures them, from the outside in: the ledger, the instruments, the port itself. */
-function measured(
-  { clock, metadata, sink, store }: AgentComponents,
-  telemetry: Telemetry,
+function loadTotals(
   ledger: WriteLedger,
-): Pick<AgentComponents, "metadata" | "sink" | "store"> {
-  if (!telemetry.enabled) return { metadata, sink, store };
-  const parts = { metrics: telemetry.metrics, clock };
+  instruments: AgentInstruments,
+  sealed: readonly Flush[],
+): LoadTotals {
+  const sum = (by: ReadonlyMap<string, number>) =>
+    [...by.values()].reduce((all, it) => all + it, 0);
   return {
-    metadata: instrumentMetadata(metadata, parts),
-    sink: ledger.watch(instrumentSink(sink, parts)),
-    store: instrumentStore(store, parts),
+    recordsIn: sum(ledger.advanced(sealed)),
+    bytesIn: sum(ledger.bytes),
+    bytesOut: instruments.bytesOut,
+    flushes: ledger.flushes,
   };
 }
 

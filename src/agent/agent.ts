@@ -163,9 +163,9 @@ class EmbeddedAgent implements Agent {
     this.#life = "starting";
     try {
       await topics.refresh();
-      await leases.start(address);
+      // Before others see the run and hand partitions over to it: reading a long index would keep producers waiting.
       await index.refresh();
-      await leases.assign();
+      await leases.start(address);
     } catch (error) {
       this.#life = "stopped";
       gate.close(draining("the agent could not start"));
@@ -176,6 +176,8 @@ class EmbeddedAgent implements Agent {
     // Stopped meanwhile: `stop()` waits for this and does the rest.
     if (this.#stopping !== undefined) return;
     this.#life = "running";
+    await leases.assign();
+    this.#rooms.follower.start();
     this.#stopObserving = this.telemetry.metrics.onCollect(() => this.#rooms.observe());
     this.#tickers = this.#startTickers();
     const { logger } = this.#components;
@@ -188,7 +190,7 @@ class EmbeddedAgent implements Agent {
 
   #startTickers(): readonly Ticker[] {
     const { clock, logger } = this.#components;
-    const { lag, retention } = this.#rooms;
+    const { lag, merger, retention, sweeper } = this.#rooms;
     const every = (intervalMs: number, what: string, run: () => Promise<void>, immediate = false) =>
       createTicker(clock, {
         intervalMs,
@@ -203,6 +205,9 @@ class EmbeddedAgent implements Agent {
       every(this.#options.retentionCheckMs, "retention", () => retention.run()),
       every(this.#options.leaseRenewMs, "looking for the store", () => this.#probeStore()),
     ];
+    const { merge, mergeCheckMs, sweepCheckMs } = this.#options;
+    if (merge) tickers.push(every(mergeCheckMs, "merging", () => merger.run()));
+    tickers.push(every(sweepCheckMs, "sweeping orphans", () => sweeper.run()));
     // Only gauges are refreshed: who asks for lag is answered from a snapshot of his own.
     if (this.telemetry.families.includes("streamhouse")) {
       const refreshMs = this.#options.lagRefreshMs / 2;
@@ -221,10 +226,11 @@ class EmbeddedAgent implements Agent {
   async #drain(): Promise<void> {
     await this.#starting?.catch(() => {});
     if (this.#life !== "running") return;
-    const { flusher, gate, leases } = this.#rooms;
+    const { flusher, leases } = this.#rooms;
     this.#life = "draining";
-    gate.close(draining("the agent is draining"));
     const { clock, logger } = this.#components;
+    this.#rooms.merger.stop();
+    await this.#retire();
     if (!(await within(clock, this.#options.drainTimeoutMs, flusher.drain()))) {
       logger.error("draining took too long: what is left fails", {
         timeoutMs: this.#options.drainTimeoutMs,
@@ -239,6 +245,20 @@ class EmbeddedAgent implements Agent {
     await within(clock, STOP_MS, released);
   }
 
+  /**
+   * Others take over first, each partition as soon as its batches are settled, and clients are sent there; where nobody can, everything
+   * new is refused.
+   */
+  async #retire(): Promise<void> {
+    const { gate, leases } = this.#rooms;
+    const refusal = draining("the agent is draining");
+    if (!leases.hasHeirs) gate.close(refusal);
+    const moved = leases.retire().then((handsOver) => {
+      if (!handsOver) gate.close(refusal);
+    });
+    if (!(await within(this.#components.clock, RETIRE_MS, moved))) gate.close(refusal);
+  }
+
   async #stop(): Promise<void> {
     await this.#starting?.catch(() => {});
     await this.drain();
@@ -248,6 +268,9 @@ class EmbeddedAgent implements Agent {
     const error = draining("the agent has stopped");
     gate.close(error);
     waiting.close(error);
+    this.#rooms.follower.stop();
+    this.#rooms.merger.stop();
+    this.#rooms.sweeper.stop();
     const ended = Promise.all([
       ...this.#tickers.map((it) => it.stop()),
       flusher.stop(error),
@@ -267,6 +290,9 @@ class EmbeddedAgent implements Agent {
 
 /** Longest wait for calls that are under way when the agent drains or stops. */
 const STOP_MS = 5_000;
+
+/** Longest wait for metadata to be told that the agent stops, and to say who takes over. */
+const RETIRE_MS = 2_000;
 
 /** Whether the work was done in time. */
 async function within(clock: Clock, ms: number, work: Promise<unknown>): Promise<boolean> {

@@ -12,6 +12,7 @@ import type { BatchHeader } from "../format/batch-header.ts";
 import type { BatchResult } from "../rpc/gen/streamhouse/v1/producer.ts";
 import type { BatchSettler } from "./batch-settler.ts";
 import { type ByteBudget, chargesOf } from "./byte-budget.ts";
+import type { ClusterView } from "./cluster-view.ts";
 import type { Flusher } from "./flusher.ts";
 import type { Holdings } from "./holdings.ts";
 import { type Hold, PendingBatch } from "./pending-batch.ts";
@@ -40,6 +41,7 @@ export interface AppendTerms {
 
 export interface AppendGateComponents {
   readonly holdings: Holdings;
+  readonly view: Pick<ClusterView, "whereIs">;
   readonly lease: { isValid(): boolean };
   readonly flusher: Flusher;
   readonly settler: BatchSettler;
@@ -139,19 +141,22 @@ export class AppendGate {
   }
 
   #held(batch: CheckedBatch): Hold | StreamHouseError {
-    const { holdings, lease } = this.#parts;
+    const { holdings, lease, view } = this.#parts;
     const hold = holdings.get(batch.topic.id, batch.partition);
     if (hold?.phase === "held" && lease.isValid()) return hold;
-    const holderAddress = holdings.holderAddress(batch.topic.id, batch.partition);
+    const where = view.whereIs({ topicId: batch.topic.id, partition: batch.partition });
+    const { address, comesHere } = where;
+    const what = `the lease of ${batch.topic.name}/${batch.partition}`;
+    const elsewhere =
+      address === "" ? "ask DescribeCluster who does, and try again" : `ask ${address}`;
     return new StreamHouseError({
       code: "NOT_LEASE_HOLDER",
       kind: "unavailable",
-      holderAddress: holderAddress === "" ? undefined : holderAddress,
-      message:
-        `this agent does not hold the lease of ${batch.topic.name}/${batch.partition}: ` +
-        (holderAddress === ""
-          ? "ask DescribeCluster who does, and try again"
-          : `${holderAddress} does`),
+      holderAddress: address === "" ? undefined : address,
+      retryAfterMs: comesHere ? RETRY_AFTER_MS : undefined,
+      message: comesHere
+        ? `this agent is about to take ${what}: send it again in ${RETRY_AFTER_MS} ms`
+        : `this agent does not hold ${what}: ${elsewhere}`,
     });
   }
 

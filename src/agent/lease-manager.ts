@@ -11,8 +11,11 @@ import { createTicker, type Ticker } from "../core/ticker.ts";
 import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { AgentInstruments } from "./agent-instruments.ts";
+import type { Balancer } from "./balancer.ts";
+import type { ClusterView } from "./cluster-view.ts";
 import type { FlushLease } from "./flush-lease.ts";
 import type { Holdings } from "./holdings.ts";
+import type { LoadMeter } from "./load-meter.ts";
 import type { ResolvedAgentOptions } from "./options.ts";
 import type { Hold } from "./pending-batch.ts";
 import type { Reachability } from "./reachability.ts";
@@ -20,6 +23,9 @@ import type { Reachability } from "./reachability.ts";
 export interface LeaseManagerComponents {
   readonly metadata: MetadataStore;
   readonly holdings: Holdings;
+  readonly balancer: Balancer;
+  readonly view: ClusterView;
+  readonly load: LoadMeter;
   readonly instruments: AgentInstruments;
   readonly reachability: Reachability;
   readonly clock: Clock;
@@ -35,6 +41,12 @@ export interface LeaseEvents {
   lost(holds: ReadonlySet<Hold>): void;
 }
 
+/** Renewals that may be unanswered at once: a slow database is asked on, a silent one is not buried. */
+const RENEWALS_OPEN_MAX = 3;
+
+/** The living are counted this often in a renewal interval, so that a dead agent is noticed soon after its time has run out. */
+const ROLL_CALLS = 3;
+
 export class LeaseManager implements FlushLease {
   readonly #parts: LeaseManagerComponents;
   readonly #options: ResolvedAgentOptions;
@@ -48,8 +60,14 @@ export class LeaseManager implements FlushLease {
   #address = "";
   #validUntil = Number.NEGATIVE_INFINITY;
   #fence: Timer | undefined;
+  #tickers: readonly Ticker[] = [];
   #renewals: Ticker | undefined;
   #assignments: Ticker | undefined;
+  /** Renewals without an answer yet, and the run that each is of. */
+  readonly #renewing = new Map<Promise<void>, string>();
+  #beginning: Promise<void> | undefined;
+  #unwatch: () => void = () => {};
+  #retiring = false;
   #stopped = false;
 
   constructor(
@@ -82,16 +100,20 @@ export class LeaseManager implements FlushLease {
   /** Registers the run; leases come with the first `assign()`. @throws StreamHouseError `METADATA_UNAVAILABLE` */
   async start(address: string): Promise<void> {
     this.#address = address;
-    await this.#beginRun();
-    this.#renewals = createTicker(this.#parts.clock, {
-      intervalMs: this.#options.leaseRenewMs,
-      run: () => this.#renew(),
-      onError: (error) => this.#warn("renewing the leases failed", error),
-    });
-    this.#assignments = createTicker(this.#parts.clock, {
-      intervalMs: this.#options.leaseRenewMs,
-      run: () => this.#parts.holdings.balance(this.#runId),
-      onError: (error) => this.#warn("taking leases failed", error),
+    await this.#begin();
+    const { clock, metadata } = this.#parts;
+    const { leaseRenewMs } = this.#options;
+    const every = (intervalMs: number, what: string, run: () => void | Promise<void>): Ticker =>
+      createTicker(clock, { intervalMs, run, onError: (error) => this.#warn(what, error) });
+    // Renewals are sent on time, whether or not the last one is answered.
+    this.#renewals = every(leaseRenewMs, "renewing the leases failed", () => this.#renew());
+    this.#assignments = every(leaseRenewMs, "taking leases failed", () => this.#balance());
+    const rollCall = every(Math.ceil(leaseRenewMs / ROLL_CALLS), "looking for agents failed", () =>
+      this.#callRoll(),
+    );
+    this.#tickers = [this.#renewals, this.#assignments, rollCall];
+    this.#unwatch = metadata.watch((hint) => {
+      if (hint === "assignment") void this.assign();
     });
   }
 
@@ -100,20 +122,47 @@ export class LeaseManager implements FlushLease {
     return this.#assignments?.poke() ?? Promise.resolve();
   }
 
+  /**
+   * This agent is to hold nothing any more: tells the others, and begins to hand over to them. True: every partition is on its way
+   * to somebody else, and clients are told to whom. Never rejects.
+   */
+  async retire(): Promise<boolean> {
+    this.#retiring = true;
+    const { holdings, metadata, view } = this.#parts;
+    if (this.#runId === "") return false;
+    try {
+      await metadata.retireRun(this.#runId);
+    } catch (error) {
+      this.#warn("the other agents could not be told that this one stops", error);
+      return false;
+    }
+    await this.assign();
+    return view.hasHeirs && [...holdings].every((hold) => hold.phase !== "held");
+  }
+
+  /** Others live that could take over, as far as is known. */
+  get hasHeirs(): boolean {
+    return this.#parts.view.hasHeirs;
+  }
+
   /** Gives every lease back. For a drained agent: what is pending must be settled. */
   async release(): Promise<void> {
     await this.#assignments?.stop();
-    if (this.#runId !== "") await this.#parts.holdings.releaseAll(this.#runId);
+    if (this.#runId !== "") await this.#parts.balancer.releaseAll(this.#runId);
   }
 
   /** Ends the run. Nothing runs afterwards. @throws StreamHouseError `METADATA_UNAVAILABLE` */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#unwatch();
     this.#fence?.cancel();
-    await Promise.all([this.#renewals?.stop(), this.#assignments?.stop()]);
+    const ended = this.#tickers.map((it) => it.stop());
+    await this.#beginning?.catch(() => {});
     const runId = this.#runId || this.#overRunId;
     this.#loseRun("the agent stopped");
-    if (runId !== "") await this.#parts.metadata.endRun(runId);
+    const ending = runId === "" ? undefined : this.#parts.metadata.endRun(runId);
+    // A renewal that is never answered must not keep the run from being ended.
+    await Promise.all([ending, ...ended, Promise.allSettled(this.#renewing.keys())]);
   }
 
   refused(
@@ -151,18 +200,38 @@ export class LeaseManager implements FlushLease {
     this.#drop((hold) => (topicIds.has(hold.topicId) ? "deleted" : undefined));
   }
 
-  async #renew(): Promise<void> {
-    const { clock, instruments, metadata, reachability } = this.#parts;
-    if (this.#runId === "") {
-      await this.#beginRun();
-      void this.assign();
-      return;
-    }
+  async #balance(): Promise<void> {
     const runId = this.#runId;
+    const isLive = await this.#parts.balancer.round({ runId, retiring: this.#retiring });
+    // Ended by somebody, or out of time by the store's clock: a renewal finds out.
+    if (!isLive && runId !== "" && runId === this.#runId) void this.#renewals?.poke();
+  }
+
+  async #callRoll(): Promise<void> {
+    const { view } = this.#parts;
+    if (this.#runId !== "" && view.hasOthers && (await view.hasChanged())) void this.assign();
+  }
+
+  /** Does not wait for the answer, unless a new run is to begin. */
+  async #renew(): Promise<void> {
+    if (this.#runId === "") return this.#beginAgain();
+    const runId = this.#runId;
+    const open = [...this.#renewing.values()].filter((it) => it === runId).length;
+    if (open >= RENEWALS_OPEN_MAX) return;
+    const renewing = this.#renewOnce(runId).catch((error: unknown) => {
+      this.#warn("renewing the leases failed", error);
+    });
+    this.#renewing.set(renewing, runId);
+    void renewing.finally(() => this.#renewing.delete(renewing));
+  }
+
+  async #renewOnce(runId: string): Promise<void> {
+    const { clock, instruments, load, metadata, reachability } = this.#parts;
     const sentAt = clock.monotonic();
+    const { leaseTtlMs } = this.#options;
     let renewed: boolean;
     try {
-      renewed = await reachability.watch(metadata.renewRun(runId, this.#options.leaseTtlMs));
+      renewed = await reachability.watch(metadata.renewRun(runId, leaseTtlMs, load.read()));
     } catch (error) {
       instruments.renewalsFailed.add(1);
       throw error;
@@ -175,12 +244,26 @@ export class LeaseManager implements FlushLease {
     }
     instruments.renewalsLost.add(1);
     this.#loseRun("another agent took over");
-    await this.#beginRun();
+    await this.#beginAgain();
+  }
+
+  async #beginAgain(): Promise<void> {
+    // Who is about to stop begins nothing.
+    if (this.#retiring || this.#stopped) return;
+    await this.#begin();
     void this.assign();
+  }
+
+  #begin(): Promise<void> {
+    this.#beginning ??= this.#beginRun().finally(() => {
+      this.#beginning = undefined;
+    });
+    return this.#beginning;
   }
 
   async #beginRun(): Promise<void> {
     const { clock, logger, metadata, random, reachability } = this.#parts;
+    if (this.#runId !== "") return;
     if (this.#overRunId !== "") {
       await reachability.watch(metadata.endRun(this.#overRunId));
       this.#overRunId = "";
@@ -193,7 +276,8 @@ export class LeaseManager implements FlushLease {
         agentId: this.#agentId,
         address: this.#address,
         ttlMs: this.#options.leaseTtlMs,
-        predecessorsDead: this.#options.predecessorsDead,
+        // Only of the first run: who came since is no predecessor.
+        predecessorsDead: this.#options.predecessorsDead && this.#nextRunId !== "",
       }),
     );
     this.#nextRunId = "";
@@ -205,11 +289,14 @@ export class LeaseManager implements FlushLease {
     this.#extend(sentAt);
   }
 
+  /** Answers may overtake one another: an earlier one takes nothing back. */
   #extend(sentAt: number): void {
     const { clock } = this.#parts;
-    this.#validUntil = sentAt + this.#options.leaseTtlMs;
+    const validUntil = sentAt + this.#options.leaseTtlMs;
+    if (validUntil <= this.#validUntil) return;
+    this.#validUntil = validUntil;
     this.#fence?.cancel();
-    const left = Math.max(0, this.#validUntil - clock.monotonic());
+    const left = Math.max(0, validUntil - clock.monotonic());
     this.#fence = clock.schedule(left, () => this.#fenceIfLate(), { background: true });
   }
 

@@ -73,8 +73,8 @@ describe("a run that could not renew", () => {
   it("fences itself when its time to live is over, counted from before the last renewal was sent", async () => {
     const { bench, faults } = await start();
     const { clock } = bench;
-    // The renewal at 3 s is answered only at 6 s: the lease runs until 13 s all the same.
-    faults.next.renewRun = ["hold"];
+    // The renewal at 3 s is answered only at 6 s: the lease runs until 13 s all the same. The one after it fails.
+    faults.next.renewRun = ["hold", "none"];
     await clock.run(3_000 - clock.monotonic());
     await eventually(() => faults.held === 1, "the renewal was sent");
     const sentAt = clock.monotonic();

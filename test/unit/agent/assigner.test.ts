@@ -4,7 +4,11 @@ import fc from "fast-check";
 import { partitionsOf } from "../../../src/agent/assigner.ts";
 
 const runs = (n: number) =>
-  Array.from({ length: n }, (_, i) => ({ runId: `run-${i}`, agentId: `agent-${i}` }));
+  Array.from({ length: n }, (_, i) => ({
+    runId: `run-${i}`,
+    agentId: `agent-${i}`,
+    startedAtMs: 1_000,
+  }));
 const partitions = Array.from({ length: 300 }, (_, i) => ({
   topicId: `00000000-0000-4000-8000-00000000000${i % 3}`,
   partition: Math.floor(i / 3),
@@ -46,7 +50,7 @@ describe("the assigner", () => {
     for (const [key, runId] of owners(restarted)) {
       assert.equal(before.get(key), runId === "run-9" ? "run-1" : runId);
     }
-    const twins = [...runs(1), { runId: "run-1", agentId: "agent-0" }];
+    const twins = [...runs(1), { runId: "run-1", agentId: "agent-0", startedAtMs: 1_000 }];
     assert.equal(partitionsOf("run-1", twins, partitions).length, partitions.length);
   });
 
