@@ -270,7 +270,7 @@ export class MergeSimulation {
     }
     assert.equal(pending(), 0, "everything is settled in the end");
     // Long enough for `brief` to expire (pieces are kept for up to a minute longer), and for all that is dead to be deleted and swept.
-    await clock.run(85_000);
+    await clock.run(150_000);
     await this.#checkReferences();
     await this.#compareLogs();
     await this.#compareIndexes();
