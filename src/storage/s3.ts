@@ -51,6 +51,7 @@ export interface S3StoreOptions {
   readonly signBodies?: boolean | undefined;
 }
 
+/** What a store works with beside its options. */
 export interface S3StoreComponents {
   /** Default: the process's own. */
   readonly clock?: Clock | undefined;
