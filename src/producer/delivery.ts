@@ -64,8 +64,7 @@ export function mayHaveMoved(error: StreamHouseError): boolean {
 
 /** The agent has not got the lease yet, and says when to ask it again. */
 export function comesHere(error: StreamHouseError): boolean {
-  const { code, holderAddress, retryAfterMs } = error;
-  return code === "NOT_LEASE_HOLDER" && holderAddress === undefined && retryAfterMs !== undefined;
+  return error.code === "NOT_LEASE_HOLDER" && error.retryAfterMs !== undefined;
 }
 
 /** The final error of records whose delivery deadline ended. */

@@ -54,7 +54,8 @@ describe("a partition that moved to another agent", () => {
     cluster.addTopic("t");
     const [old, next] = [agentOf(cluster, 0), agentOf(cluster, 1)];
     old.script = () => ({ reject: movedTo(next) });
-    const soon = fault("NOT_LEASE_HOLDER", "unavailable", { retryAfterMs: 50 });
+    const { address: holderAddress } = next;
+    const soon = fault("NOT_LEASE_HOLDER", "unavailable", { retryAfterMs: 50, holderAddress });
     next.script = (_request, _call, nth) => (nth <= 2 ? { reject: soon } : {});
     let asked = 0;
     cluster.onHolder = () => asked++;

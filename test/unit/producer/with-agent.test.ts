@@ -14,6 +14,7 @@ import type { AgentApi } from "../../../src/rpc/agent-api.ts";
 import { createMemoryStore } from "../../../src/storage/memory.ts";
 import { createObjectSink } from "../../../src/storage/object-sink.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import { type Faults, withFaults } from "../../fault/faulty-metadata.ts";
 import { seededRandom } from "./setup.ts";
 
 function away(outcome: "none" | "unknown"): StreamHouseError {
@@ -27,6 +28,7 @@ class Site {
   readonly #metadata = createSqliteMetadata({ path: ":memory:", clock: this.clock });
   readonly #store = createMemoryStore({ clock: this.clock });
   #agent: Agent | undefined;
+  #faults: Faults | undefined;
   #starts = 0;
   /** The way to whatever agent there is; answers of one that was killed are lost. */
   readonly api: AgentApi = new Proxy({} as AgentApi, {
@@ -41,7 +43,8 @@ class Site {
 
   async start(): Promise<void> {
     const random = seededRandom(100 + ++this.#starts);
-    const [clock, metadata, store] = [this.clock, this.#metadata, this.#store];
+    const [clock, store] = [this.clock, this.#store];
+    const { metadata, faults } = withFaults(this.#metadata);
     const runId = createUlid(clock.now(), random);
     const sink = createObjectSink({ store, clock });
     const agent = createAgent(
@@ -50,6 +53,7 @@ class Site {
     );
     await clock.until(agent.start());
     this.#agent = agent;
+    this.#faults = faults;
   }
 
   async stop(): Promise<void> {
@@ -59,8 +63,9 @@ class Site {
     this.#agent = undefined;
   }
 
-  /** Nothing that it answers is heard any more, though it may go on for a while. */
+  /** What it had asked of metadata is done; nothing that it answers or asks from now on is heard. */
   kill(): void {
+    if (this.#faults !== undefined) this.#faults.down = true;
     this.#agent = undefined;
   }
 
