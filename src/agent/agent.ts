@@ -24,6 +24,8 @@ export type AgentPhase = "starting" | "standby" | "serving" | "draining" | "stop
 export interface AgentStatus {
   readonly phase: AgentPhase;
   readonly activeLeases: number;
+  /** It could not renew its run in time, or another agent ended it, and no new one has begun: it can hold no lease. */
+  readonly fenced: boolean;
   /** How long every call to metadata has failed; 0 if the last one succeeded. */
   readonly metadataDownForMs: number;
   /** The same for the object store. */
@@ -119,6 +121,7 @@ class EmbeddedAgent implements Agent {
     return {
       phase: this.#phase(activeLeases),
       activeLeases,
+      fenced: this.#life === "running" && !leases.isValid(),
       metadataDownForMs: metadataReachability.downForMs,
       storeDownForMs: storeReachability.downForMs,
     };

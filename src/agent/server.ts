@@ -49,6 +49,8 @@ export interface GrpcServer {
    * @throws StreamHouseError `ADDRESS_IN_USE`, `INVALID_ARGUMENT` (field `address`), `CLOSED` after `stop()`
    */
   start(): Promise<string>;
+  /** Says `NOT_SERVING` from now on, and serves all the same: whoever chooses among agents is to choose another. Idempotent. */
+  retire(): void;
   /**
    * Says `NOT_SERVING`, takes no new connections, calls or frames, and waits until what was taken is answered (bounded). Streams and
    * waiting fetches end with `AGENT_DRAINING`. Idempotent.
@@ -104,6 +106,11 @@ class AgentGrpcServer implements GrpcServer {
     if (this.#draining.signal.aborted) return Promise.reject(closed("this gRPC server"));
     this.#started ??= this.#listen();
     return this.#started;
+  }
+
+  retire(): void {
+    this.#health.setStatus("unhealthy");
+    for (const name of serviceNames) this.#health.setStatus("unhealthy", name);
   }
 
   drain(): Promise<void> {
@@ -172,8 +179,7 @@ class AgentGrpcServer implements GrpcServer {
   }
 
   async #finish(): Promise<void> {
-    this.#health.setStatus("unhealthy");
-    for (const name of serviceNames) this.#health.setStatus("unhealthy", name);
+    this.retire();
     this.#draining.abort();
     // A start that is still under way ends first, so that nothing listens afterwards.
     await this.#started?.catch(() => {});

@@ -5,6 +5,8 @@ export interface StatusSource {
   status(): {
     readonly phase: "starting" | "standby" | "serving" | "draining" | "stopped";
     readonly activeLeases: number;
+    /** It could not renew its run in time, or another agent ended it, and no new one has begun. */
+    readonly fenced?: boolean;
     /** How long nothing could be read from metadata; 0 while it answers. */
     readonly metadataDownForMs: number;
     /** The same of the object store. */
@@ -31,8 +33,9 @@ export function readinessOf(agent: StatusSource | undefined, rule: ReadinessRule
   if (agent === undefined) return { ready: true, reasons: [] };
   const status = agent.status();
   const reasons: string[] = [];
-  const { phase, activeLeases } = status;
+  const { phase, activeLeases, fenced = false } = status;
   if (phase !== "serving" && phase !== "standby") reasons.push(`the agent is ${phase}`);
+  else if (fenced) reasons.push("the agent's run is over, and no new one has begun");
   else if (activeLeases === 0 && rule === "leases") reasons.push("the agent holds no lease");
   addUnreachable(reasons, "metadata", status.metadataDownForMs);
   addUnreachable(reasons, "the object store", status.storeDownForMs);

@@ -103,8 +103,6 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   teardown.add("gRPC server", () => server.stop());
   // The real port is known only once it listens; calls are refused until the agent has started.
   const grpc = await server.start();
-  await agent.start({ address: options.advertise ?? grpc });
-
   let stopping = false;
   const handler = createHandler({
     agent: { status: (): AgentStatus => statusOf(agent, stopping) },
@@ -114,13 +112,17 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   });
   const http = options.http === false ? undefined : await openHttp(handler, options.http, teardown);
   if (http !== undefined) logger.info("HTTP endpoint listens", { url: http });
+  // Probes are answered from here on: an agent that reads a long index is alive, and says that it is starting.
+  await agent.start({ address: options.advertise ?? grpc });
 
   const stop = async (): Promise<void> => {
     stopping = true;
-    // First the calls that are under way get their answers; `/ready` says 503 meanwhile.
+    // First other agents take over, and clients are told where to go; then the calls that are under way get their answers. `/ready`
+    // says 503 meanwhile, and gRPC's health service NOT_SERVING.
     try {
-      await server.drain();
+      server.retire();
       await agent.drain();
+      await server.drain();
     } finally {
       await teardown.unwind();
       forgetSignals();
