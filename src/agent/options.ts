@@ -31,7 +31,7 @@ export interface AgentOptions extends CompactionOptions {
   /** Longest wait in the buffer while another flush is under way. Default 5, on S3 200. */
   readonly flushAgeMs?: number | undefined;
   /**
-   * Least time from the beginning of one flush to the next, unless `flushBytes` are waiting. On S3 each flush is a PUT that is paid
+   * Least time from the beginning of one flush to the next, unless half of `flushBytes` is waiting. On S3 each flush is a PUT that is paid
    * for: docs/deployment.md has what an agent costs by this setting. Default 0, on S3 200.
    */
   readonly flushIntervalMs?: number | undefined;

@@ -15,8 +15,8 @@ import { ManualClock } from "../../src/testing/manual-clock.ts";
 /** As long as a PUT to S3 often takes, and shorter than the interval. */
 const PUT_MS = 60;
 const FLUSH_INTERVAL_MS = 200;
-const STEP_MS = 20;
-const STEPS = 150;
+const STEP_MS = 50;
+const STEPS = 60;
 
 interface Counts {
   puts: number;
