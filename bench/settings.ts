@@ -71,8 +71,8 @@ export const fullSettings: BenchSettings = {
   },
   scale: {
     rounds: 3,
-    pourSeconds: 15,
-    idleSeconds: 30,
+    pourSeconds: 10,
+    idleSeconds: 20,
     costSeconds: 30,
     costIntervalsMs: [50, 100, 200, 500, 1_000],
   },
