@@ -6,6 +6,7 @@ export {
   type AgentStatus,
   createAgent,
 } from "./agent/agent.ts";
+export type { CompactionOptions } from "./agent/compaction-options.ts";
 export type { AgentOptions } from "./agent/options.ts";
 export {
   createGrpcServer,
