@@ -4,7 +4,11 @@ import { after, before, describe, it } from "node:test";
 import { type PostgresServer, startPostgres } from "../../scripts/backends/postgres.ts";
 import { POSTGRES_PASSWORD } from "../../scripts/backends/postgres-server.ts";
 import { StreamHouseError } from "../../src/core/errors.ts";
-import type { MetadataHint } from "../../src/metadata/metadata-store.ts";
+import type {
+  FlushCommit,
+  MetadataHint,
+  MetadataStore,
+} from "../../src/metadata/metadata-store.ts";
 import { createPostgresMetadata } from "../../src/metadata/postgres.ts";
 import { code, flushOf, fresh } from "../../src/testing/contracts/metadata-subject.ts";
 import { eventually } from "../integration/child.ts";
@@ -18,6 +22,28 @@ function unavailable(outcome: "none" | "unknown"): (error: unknown) => boolean {
     assert.equal(error.retriable, true);
     return true;
   };
+}
+
+/**
+ * A flush, so that its statement is prepared and is one message from then on. Resolves when others have been told of it: nothing
+ * else is then under way on the store's connections.
+ */
+async function prepare(lab: PostgresLab, store: MetadataStore, flush: FlushCommit): Promise<void> {
+  const heard: MetadataHint[] = [];
+  const end = (await lab.store()).watch((hint) => void heard.push(hint));
+  await eventually("the first words", () => heard.length >= 2);
+  heard.length = 0;
+  assert.deepEqual(await store.commitFlush(flush), { status: "committed" });
+  await eventually("a hint of the flush", () => heard.includes("log"));
+  end();
+  const session = lab.session();
+  await eventually("an idle store", async () => {
+    const rows = await session.run(
+      "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' " +
+        "AND pid <> pg_backend_pid()",
+    );
+    return rows.length === 0;
+  });
 }
 
 describe("connections to PostgreSQL", () => {
@@ -47,8 +73,7 @@ describe("connections to PostgreSQL", () => {
     inLab(async (lab) => {
       const store = await lab.store({ url: proxy.urlOf(lab.url) });
       const { topic, topicId, runId } = await held(store);
-      // The statement is prepared, so that it is one message from now on.
-      await store.commitFlush(flushOf(runId, 1, [{ topicId, baseOffset: 0 }]));
+      await prepare(lab, store, flushOf(runId, 1, [{ topicId, baseOffset: 0 }]));
       const flush = flushOf(runId, 2, [{ topicId, baseOffset: 1, recordCount: 3 }]);
       proxy.mode = "loseAnswers";
       await assert.rejects(store.commitFlush(flush), unavailable("unknown"));
@@ -65,8 +90,7 @@ describe("connections to PostgreSQL", () => {
     inLab(async (lab) => {
       const store = await lab.store({ url: proxy.urlOf(lab.url) });
       const { topic, topicId, runId } = await held(store);
-      // The statement is prepared, so that it is one message from now on.
-      await store.commitFlush(flushOf(runId, 1, [{ topicId, baseOffset: 0 }]));
+      await prepare(lab, store, flushOf(runId, 1, [{ topicId, baseOffset: 0 }]));
       const flush = flushOf(runId, 2, [{ topicId, baseOffset: 1 }]);
       proxy.mode = "hold";
       const refused = assert.rejects(store.commitFlush(flush), unavailable("unknown"));

@@ -136,6 +136,27 @@ describe("a database that crashes under an agent's load", () => {
     assert.ok(Number(newer[0]?.flushes) > Number(flushes[0]?.flushes));
   });
 
+  it("is not taken for an older one that comes back and knows nothing of the fail-over", async () => {
+    const { primary, standby, urlOf, remove } = await startPostgresPair();
+    cleanUps.push(remove);
+    const metadata = await createPostgresMetadata({}, { url: urlOf("postgres") });
+    cleanUps.push(() => metadata.close());
+    await primary.stop("immediate");
+    await standby.promote();
+    await metadata.createTopic({ name: "after", partitions: 1, retentionMs: 0 });
+    // It comes back without waiting for a standby: nothing but its timeline tells that it was left behind.
+    await primary.start();
+    await primary.query("ALTER SYSTEM RESET synchronous_standby_names");
+    await primary.query("SELECT pg_reload_conf()");
+    await standby.stop("immediate");
+    await assert.rejects(metadata.listTopics(), /timeline 1 was left by a fail-over to 2/);
+    await standby.start();
+    assert.deepEqual(
+      (await metadata.listTopics()).map((it) => it.name),
+      ["after"],
+    );
+  });
+
   it("loses nothing and fails no send when the server is started again, gentle or not", async () => {
     const server = await startPostgres();
     cleanUps.push(() => server.remove());

@@ -181,6 +181,45 @@ describe("two connections to PostgreSQL", () => {
   );
 
   it(
+    "partitions are locked in their order, in whatever order they are asked for",
+    inLab(async (lab) => {
+      const [store, blocker, looker] = [await lab.store(), lab.session(), lab.session()];
+      const { topic, runId } = await held(store, 3);
+      const turned = partitionsOf(topic).reverse();
+      const calls: readonly (() => Promise<unknown>)[] = [
+        () => store.advanceLogStart(turned.map((it) => ({ ...it, logStartOffset: 0 }))),
+        () => store.acquireLeases(runId, turned),
+        () =>
+          store.resolveFlush(
+            flushOf(
+              runId,
+              1,
+              turned.map((it) => ({ ...it, baseOffset: 0 })),
+            ),
+          ),
+        () => store.releaseLeases(runId, turned),
+        () => store.endRun(runId),
+        () => store.deleteTopic(topic.name),
+      ];
+      for (const [i, call] of calls.entries()) {
+        if (i === 4) await store.acquireLeases(runId, turned);
+        await blocker.run("BEGIN");
+        await blocker.run("SELECT 1 FROM partitions WHERE partition = 1 FOR UPDATE");
+        const called = call();
+        await lab.waiting(1);
+        const free = await looker.run("SELECT partition FROM partitions FOR KEY SHARE SKIP LOCKED");
+        const changeable = await looker.run(
+          "SELECT partition FROM partitions FOR NO KEY UPDATE SKIP LOCKED",
+        );
+        await blocker.run("COMMIT");
+        await called;
+        assert.ok(free.length >= 1, `call ${i}`);
+        assert.deepEqual(changeable, [{ partition: 2 }], `call ${i}`);
+      }
+    }),
+  );
+
+  it(
     "a sweep that comes after a commit's check waits for it, and leaves its object",
     inLab(async (lab) => {
       const [store, sweeper, blocker] = [await lab.store(), await lab.store(), lab.session()];
@@ -286,8 +325,10 @@ describe("two connections to PostgreSQL", () => {
             status: "committed",
           });
           if (n % 5 === 0) {
-            const bounds = entries.map((it) => ({ ...it, logStartOffset: n }));
-            await store.advanceLogStart(bounds.reverse());
+            // All agents' partitions, by each agent in another order.
+            const others = topics.flatMap((it) => partitionsOf(it.topic));
+            const turned = [...others.slice(7 * i), ...others.slice(0, 7 * i)].reverse();
+            await store.advanceLogStart(turned.map((it) => ({ ...it, logStartOffset: 0 })));
             await store.acquireLeases(runId, [...partitionsOf(topic)].reverse());
             await reader.lagSnapshot("group", [{ topicId, partition: 0 }]);
           }
