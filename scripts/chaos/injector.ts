@@ -26,22 +26,29 @@ export class Injector {
     this.#world = world;
   }
 
-  /** @throws Error if something does not recover; the signal's reason */
-  async run(faults: readonly Fault[]): Promise<void> {
+  /**
+   * What has not begun after `untilMs` is left out: a fault that waits for something delays those behind it.
+   * @throws Error if something does not recover; the signal's reason
+   */
+  async run(faults: readonly Fault[], untilMs: number): Promise<void> {
     const begin = performance.now();
     const lanes = (["life", "world"] as const).map((lane) =>
       this.#runLane(
         faults.filter((it) => faultKinds[it.kind].lane === lane),
-        begin,
+        { begin, end: begin + untilMs },
       ),
     );
     const outcomes = await Promise.allSettled(lanes);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  async #runLane(faults: readonly Fault[], begin: number): Promise<void> {
+  async #runLane(
+    faults: readonly Fault[],
+    { begin, end }: { readonly begin: number; readonly end: number },
+  ): Promise<void> {
     for (const fault of faults) {
       await this.#wait(fault.atMs - (performance.now() - begin));
+      if (performance.now() > end) return;
       const random = createSeeded(fault.seed);
       const seconds = (fault.lastsMs / 1_000).toFixed(1);
       this.#world.options.say(`${fault.kind} ${this.#targetName(fault)}for ${seconds} s`);
