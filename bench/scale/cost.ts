@@ -26,9 +26,14 @@ export interface CostOptions {
   /** 0: nothing is sent. */
   readonly recordsPerSecond: number;
   readonly flushIntervalMs: number;
+  /** Settings of the agent beyond that. */
+  readonly agent?: Readonly<Record<string, number>>;
 }
 
-/** `scale-cost-INTERVAL` and `scale-cost-idle` */
+/** Merging as it is after an hour, in a few seconds: each partition's records are merged when they are that old. */
+const MERGING = { mergeAgeMs: 15_000, mergeCheckMs: 1_000, deleteGraceMs: 5_000 };
+
+/** `scale-cost-INTERVAL`, `scale-cost-idle` and `scale-cost-merging` */
 export function costContenders(
   settings: ScaleSettings,
   workload: Workload,
@@ -39,15 +44,27 @@ export function costContenders(
     options: { partitions: 1_000, recordsPerSecond: RECORDS_PER_SECOND, flushIntervalMs },
   }));
   const idle = { partitions: 1_000, recordsPerSecond: 0, flushIntervalMs: 200 };
-  return [...steady, { name: "scale-cost-idle", options: idle }].map(({ name, options }) => ({
+  const merging = {
+    ...idle,
+    partitions: 100,
+    recordsPerSecond: RECORDS_PER_SECOND,
+    agent: MERGING,
+  };
+  const all: readonly { readonly name: string; readonly options: CostOptions }[] = [
+    ...steady,
+    { name: "scale-cost-idle", options: idle },
+    { name: "scale-cost-merging", options: merging },
+  ];
+  return all.map(({ name, options }) => ({
     name,
     unit: "USD/h" as const,
     limits: [],
     note:
-      "one agent, 1,000 partitions, " +
+      `one agent, ${options.partitions.toLocaleString("en-US")} partitions, ` +
       (options.recordsPerSecond === 0
         ? "nothing sent"
-        : `${options.recordsPerSecond} records/s, a flush at most every ${options.flushIntervalMs} ms`),
+        : `${options.recordsPerSecond} records/s, a flush at most every ${options.flushIntervalMs} ms`) +
+      (options.agent === undefined ? "" : ", merged after 15 s instead of an hour"),
     prepare: async () => void (await backends.enter()),
     round: () => count(settings, workload, backends, options),
     close: () => backends.leave(),
@@ -66,13 +83,14 @@ async function count(
   const fleet = await Fleet.open(servers, {
     agents: 1,
     partitions,
-    agent: { flushIntervalMs },
+    agent: { flushIntervalMs, ...options.agent },
     endpoint: counter.endpoint,
   });
   try {
     const load = { partitions, values: workload.values };
     const rain = recordsPerSecond > 0 ? drizzle(fleet.house, load, recordsPerSecond) : undefined;
-    await wait(2_000);
+    // Merging has begun by then, where it is looked at.
+    await wait(options.agent === undefined ? 2_000 : 20_000);
     const [before, start] = [counter.counts(), performance.now()];
     await wait(settings.costSeconds * 1_000);
     const counts = between(before, counter.counts());
