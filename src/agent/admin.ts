@@ -1,7 +1,7 @@
 /** `AgentApi`'s admin calls: topics and the cluster. Checks requests, asks metadata, maps answers. Called by the services. */
 import { invalid } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { checkTopicName, partitionKey, type Topic } from "../core/topic.ts";
+import { checkTopicName, type Topic } from "../core/topic.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type {
   AlterTopicRequest,
@@ -10,12 +10,14 @@ import type {
   CreateTopicResponse,
   DeleteTopicRequest,
   DeleteTopicResponse,
+  DescribeClusterRequest,
   DescribeClusterResponse,
   DescribeTopicRequest,
   DescribeTopicResponse,
   ListTopicsResponse,
   Topic as TopicMessage,
 } from "../rpc/gen/streamhouse/v1/admin.ts";
+import { JoinedReads } from "./joined-reads.ts";
 import type { Topics } from "./topics.ts";
 
 export interface AdminComponents {
@@ -30,6 +32,9 @@ export interface AdminComponents {
 
 export class Admin {
   readonly #parts: AdminComponents;
+  /** While partitions move, many clients ask the same at the same time. */
+  readonly #topicReads = new JoinedReads<DescribeTopicResponse>();
+  readonly #clusterReads = new JoinedReads<DescribeClusterResponse>();
 
   constructor(components: AdminComponents) {
     this.#parts = components;
@@ -82,44 +87,68 @@ export class Admin {
         field: "name",
       });
     }
+    const topic = await this.#parts.topics.find({ name, topicId });
+    return this.#topicReads.read(topic.id, () => this.#readTopic(topic));
+  }
+
+  async describeCluster(request: DescribeClusterRequest): Promise<DescribeClusterResponse> {
+    const { agentsOnly } = request;
+    return this.#clusterReads.read(agentsOnly ? "agents" : "all", () =>
+      this.#readCluster(agentsOnly),
+    );
+  }
+
+  async #readTopic(known: Topic): Promise<DescribeTopicResponse> {
     const { metadata, topics } = this.#parts;
-    const topic = await topics.find({ name, topicId });
+    // It may have been changed since the read before this one began.
+    const topic = topics.byId(known.id) ?? known;
     const ids = Array.from({ length: topic.partitions }, (_, partition) => ({
       topicId: topic.id,
       partition,
     }));
     const [bounds, leases, runs] = await Promise.all([
       metadata.partitionBounds(ids),
-      metadata.listLeases(),
+      metadata.listLeases(topic.id),
       metadata.listRuns(),
     ]);
-    const known = new Map(bounds.map((it) => [it.partition, it]));
-    const held = new Map(leases.map((it) => [partitionKey(it.topicId, it.partition), it]));
-    const addresses = new Map(runs.map((it) => [it.runId, it.address]));
+    const bounded = new Map(bounds.map((it) => [it.partition, it]));
+    // A dead holder cannot be asked: any agent knows better where to turn.
+    const live = new Map(runs.filter((it) => it.isLive).map((it) => [it.runId, it.address]));
+    const held = new Map(leases.filter((it) => live.has(it.runId)).map((it) => [it.partition, it]));
     const partitions = ids.map(({ partition }) => {
-      const lease = held.get(partitionKey(topic.id, partition));
+      const lease = held.get(partition);
       return {
         partition,
-        logStartOffset: known.get(partition)?.logStartOffset ?? 0,
-        highWatermark: known.get(partition)?.nextOffset ?? 0,
+        logStartOffset: bounded.get(partition)?.logStartOffset ?? 0,
+        highWatermark: bounded.get(partition)?.nextOffset ?? 0,
         holderRunId: lease?.runId ?? "",
-        holderAddress: (lease && addresses.get(lease.runId)) ?? "",
+        holderAddress: (lease && live.get(lease.runId)) ?? "",
         leaseEpoch: lease?.epoch ?? 0,
       };
     });
     return { topic: toMessage(topic), partitions };
   }
 
-  async describeCluster(): Promise<DescribeClusterResponse> {
+  async #readCluster(agentsOnly: boolean): Promise<DescribeClusterResponse> {
     const { metadata, runId } = this.#parts;
-    const [runs, leases] = await Promise.all([metadata.listRuns(), metadata.listLeases()]);
+    const [runs, leases] = await Promise.all([
+      metadata.listRuns(),
+      agentsOnly ? [] : metadata.listLeases(),
+    ]);
+    const counts = new Map<string, number>();
+    for (const lease of leases) counts.set(lease.runId, (counts.get(lease.runId) ?? 0) + 1);
     return {
       runId: runId(),
       agents: runs.map((it) => ({
         agentId: it.agentId,
         runId: it.runId,
         address: it.address,
+        startedAtMs: it.startedAtMs,
         expiresAtMs: it.expiresAtMs,
+        live: it.isLive,
+        retiring: it.isRetiring,
+        load: it.load,
+        leases: agentsOnly ? undefined : (counts.get(it.runId) ?? 0),
       })),
       leases: leases.map((it) => ({
         topicId: it.topicId,

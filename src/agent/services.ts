@@ -66,7 +66,7 @@ export function createServices(components: ServicesComponents): AgentApi {
     listTopics: serve("listTopics", () => admin.listTopics()),
     describeTopic: serve("describeTopic", (it) => admin.describeTopic(it)),
     alterTopic: serve("alterTopic", (request) => admin.alterTopic(request)),
-    describeCluster: serve("describeCluster", () => admin.describeCluster()),
+    describeCluster: serve("describeCluster", (it) => admin.describeCluster(it)),
   };
 }
 

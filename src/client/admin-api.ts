@@ -57,8 +57,27 @@ export interface AgentDescription {
   readonly runId: string;
   /** `host:port`; empty for an embedded agent without a gRPC server. */
   readonly address: string;
-  /** When the run ends unless it renews itself, ms since 1970. */
+  /** When the run began, ms since 1970 by the metadata store's clock, which the agents' clocks may be apart from. */
+  readonly startedAtMs: number;
+  /** When the run ends unless it renews itself, by the same clock. */
   readonly expiresAtMs: number;
+  /** It had not expired when metadata was read. */
+  readonly isLive: boolean;
+  /** It is about to stop and hands over what it holds. */
+  readonly isRetiring: boolean;
+  /** How many leases it holds. */
+  readonly leases: number;
+  /** As told by its last renewal; undefined before the first. */
+  readonly load: AgentLoadDescription | undefined;
+}
+
+/** What an agent did in the seconds before its last renewal. */
+export interface AgentLoadDescription {
+  readonly recordsInPerSecond: number;
+  readonly bytesInPerSecond: number;
+  readonly bytesOutPerSecond: number;
+  /** Flushes committed per second. */
+  readonly flushesPerSecond: number;
 }
 
 /** Which run may write a partition; the epoch rises with every new holder. */

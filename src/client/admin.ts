@@ -132,8 +132,16 @@ class ClusterAdmin implements Admin {
   }
 
   async describeCluster(options: AdminCallOptions = {}): Promise<ClusterDescription> {
-    const answer = await this.#ask(options, "always", (api, call) => api.describeCluster({}, call));
-    return { answeredByRunId: answer.runId, agents: answer.agents, leases: answer.leases };
+    const answer = await this.#ask(options, "always", (api, call) =>
+      api.describeCluster({ agentsOnly: false }, call),
+    );
+    const agents = answer.agents.map(({ live, retiring, leases = 0, ...agent }) => ({
+      ...agent,
+      isLive: live,
+      isRetiring: retiring,
+      leases,
+    }));
+    return { answeredByRunId: answer.runId, agents, leases: answer.leases };
   }
 
   async listGroups(options: AdminCallOptions = {}): Promise<readonly GroupListing[]> {

@@ -2,7 +2,7 @@
  * What a client knows of the cluster: topics, and which agent holds which partition. Learned from the agents' answers and cached; a
  * producer or consumer says with `note()` what a call told it. It never retries the caller's own requests.
  */
-import type { Clock } from "../core/clock.ts";
+import { type Clock, sleep } from "../core/clock.ts";
 import { closed, StreamHouseError } from "../core/errors.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import { limits } from "../core/limits.ts";
@@ -11,7 +11,7 @@ import type { Topic } from "../core/topic.ts";
 import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
 import type { DescribeTopicResponse } from "../rpc/gen/streamhouse/v1/admin.ts";
 import { abortable } from "./abortable.ts";
-import { AgentDirectory, isAway } from "./agent-directory.ts";
+import { AgentDirectory, isAway, isWorthAskingElsewhere } from "./agent-directory.ts";
 import { topicOf } from "./topic-message.ts";
 import type { AgentConnection, Transport } from "./transport.ts";
 
@@ -74,12 +74,16 @@ interface KnownTopic {
 /** How long a list of the agents is believed. */
 const AGENTS_MS = 10_000;
 
+/** Between two questions for the holders of one topic, at most; half of it at least. */
+const CHURN_PAUSE_MS = 100;
+
 /** Questions that are asked again elsewhere when the agent went away. */
 const ATTEMPTS = 3;
 
 class CachedCluster implements Cluster {
   readonly #transport: Transport;
   readonly #clock: Clock;
+  readonly #random: RandomBytes;
   readonly #logger: Logger;
   readonly #directory: AgentDirectory;
   readonly #options: Required<Readonly<{ maxAgeMs: number; timeoutMs: number }>>;
@@ -87,9 +91,6 @@ class CachedCluster implements Cluster {
   readonly #idByName = new Map<string, string>();
   /** One question at a time for each topic, by `name` or `id`. */
   readonly #asking = new Map<string, Promise<KnownTopic>>();
-  #named: readonly string[] = [];
-  #namedAt = Number.NEGATIVE_INFINITY;
-  #naming: Promise<void> | undefined;
   #closed = false;
 
   constructor(
@@ -101,7 +102,10 @@ class CachedCluster implements Cluster {
     this.#clock = components.clock;
     this.#logger = components.logger;
     this.#options = options;
-    this.#directory = new AgentDirectory(transport, components.random, options.timeoutMs);
+    this.#random = components.random;
+    const { clock, random } = components;
+    const { maxAgeMs: stayMs, timeoutMs } = options;
+    this.#directory = new AgentDirectory({ transport, clock, random }, { timeoutMs, stayMs });
   }
 
   async topic(
@@ -122,7 +126,8 @@ class CachedCluster implements Cluster {
     if (known !== undefined && address !== undefined && this.#isFresh(known)) {
       return this.#connection(address, signal);
     }
-    const now = await this.#orBelieved(this.#ask({ name: "", topicId }, signal), known);
+    const pauseMs = known === undefined ? 0 : this.#pauseMs(known);
+    const now = await this.#orBelieved(this.#ask({ name: "", topicId }, signal, pauseMs), known);
     return this.#connection(now.holders.get(partition) ?? "", signal);
   }
 
@@ -133,20 +138,16 @@ class CachedCluster implements Cluster {
 
   async all(signal?: AbortSignal): Promise<readonly AgentConnection[]> {
     this.#checkOpen();
-    if (this.#clock.monotonic() - this.#namedAt >= AGENTS_MS) {
-      this.#naming ??= this.#nameAgents().finally(() => {
-        this.#naming = undefined;
-      });
-      await abortable(this.#naming, signal, "looking for agents");
-    }
-    if (this.#named.length === 0) return [await this.any(signal)];
-    return this.#named.map((address) => this.#transport.connection(address));
+    const asked = this.#directory.addresses(AGENTS_MS);
+    const addresses = await abortable(asked, signal, "looking for agents");
+    if (addresses.length === 0) return [await this.any(signal)];
+    return addresses.map((address) => this.#transport.connection(address));
   }
 
   note(topicId: string, partition: number, error: unknown): void {
     if (!StreamHouseError.is(error)) return;
     const known = this.#byId.get(topicId);
-    if (isAway(error)) {
+    if (isAway(error) || (topicId === "" && isWorthAskingElsewhere(error))) {
       const address = known?.holders.get(partition);
       this.#forgetAgent(
         address === undefined || address === "" ? this.#directory.preferred : address,
@@ -175,18 +176,19 @@ class CachedCluster implements Cluster {
     await this.#transport.close();
   }
 
-  async #nameAgents(): Promise<void> {
-    const answer = await this.#question((api, call) => api.describeCluster({}, call));
-    this.#named = answer.agents.map((it) => it.address).filter((it) => it !== "");
-    this.#namedAt = this.#clock.monotonic();
-  }
-
   #checkOpen(): void {
     if (this.#closed) throw closed("this cluster client");
   }
 
   #isFresh(known: KnownTopic): boolean {
     return this.#clock.monotonic() - known.askedAt < this.#options.maxAgeMs;
+  }
+
+  /** While partitions move, one answer after the other is out of date: clients do not ask as fast as they are told so. */
+  #pauseMs(known: KnownTopic): number {
+    const chance = (this.#random(new Uint8Array(1))[0] ?? 0) / 255;
+    const pause = CHURN_PAUSE_MS * (0.5 + chance / 2);
+    return Math.max(0, known.askedAt + pause - this.#clock.monotonic());
   }
 
   #knownByName(name: string): KnownTopic | undefined {
@@ -219,12 +221,14 @@ class CachedCluster implements Cluster {
   #ask(
     which: { readonly name: string; readonly topicId: string },
     signal: AbortSignal | undefined,
+    pauseMs = 0,
   ): Promise<KnownTopic> {
     const key = which.name === "" ? `id ${which.topicId}` : `name ${which.name}`;
     let asking = this.#asking.get(key);
     if (asking === undefined) {
       // The question is shared, so no single caller's signal ends it: it has its own time limit.
-      asking = this.#describe(which).finally(() => this.#asking.delete(key));
+      const paused = pauseMs > 0 ? sleep(this.#clock, pauseMs) : Promise.resolve();
+      asking = paused.then(() => this.#describe(which)).finally(() => this.#asking.delete(key));
       this.#asking.set(key, asking);
     }
     return abortable(asking, signal, `looking up topic ${which.name || which.topicId}`);
@@ -249,7 +253,8 @@ class CachedCluster implements Cluster {
       try {
         return await ask(agent.api, { timeoutMs: this.#options.timeoutMs });
       } catch (error) {
-        if (attempt >= ATTEMPTS || !StreamHouseError.is(error) || !isAway(error)) throw error;
+        const last = attempt >= ATTEMPTS || !StreamHouseError.is(error);
+        if (last || !isWorthAskingElsewhere(error)) throw error;
         this.#forgetAgent(agent.address);
       }
     }

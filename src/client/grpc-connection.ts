@@ -32,6 +32,13 @@ export interface GrpcConnectionComponents {
   readonly metrics: MetricRegistry;
 }
 
+/** Told when the connection takes up a socket, and when it needs none any more. */
+export interface ConnectionLife {
+  /** @throws StreamHouseError `CLOSED` if nothing may be opened any more */
+  opened(connection: GrpcConnection): void;
+  ended(connection: GrpcConnection): void;
+}
+
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 /**
@@ -46,7 +53,7 @@ export class GrpcConnection implements AgentConnection {
   readonly #clock: Clock;
   readonly #meter: CallMeter;
   readonly #options: GrpcConnectionOptions;
-  readonly #onClose: () => void;
+  readonly #life: ConnectionLife;
   readonly #channels = new Set<GrpcProduceChannel>();
   readonly #calls = new Set<ClientUnaryCall>();
   #client: Client | undefined;
@@ -58,13 +65,13 @@ export class GrpcConnection implements AgentConnection {
     address: string,
     components: GrpcConnectionComponents,
     options: GrpcConnectionOptions,
-    onClose: () => void = () => {},
+    life: ConnectionLife = { opened: () => {}, ended: () => {} },
   ) {
     this.address = address;
     this.#clock = components.clock;
     this.#meter = new CallMeter(components.metrics, components.clock, address);
     this.#options = options;
-    this.#onClose = onClose;
+    this.#life = life;
     this.api = this.#makeApi();
   }
 
@@ -84,11 +91,20 @@ export class GrpcConnection implements AgentConnection {
     return channel;
   }
 
+  /** Lets go of the socket if nothing is under way; the next call connects again. Answers whether it has none now. */
+  rest(): boolean {
+    if (this.#calls.size > 0 || this.#channels.size > 0) return false;
+    this.#client?.close();
+    this.#client = undefined;
+    this.#life.ended(this);
+    return true;
+  }
+
   /** Cancels calls; ends the produce channels (answers that are out still come, within their time limits); then the connection. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#onClose();
+    this.#life.ended(this);
     for (const rpc of this.#calls) rpc.cancel();
     await Promise.all([...this.#channels].map((channel) => channel.close()));
     this.#client?.close();
@@ -99,7 +115,10 @@ export class GrpcConnection implements AgentConnection {
     if (this.#closed && this.#client === undefined) {
       throw closed(`the connection to ${this.address}`);
     }
-    this.#client ??= createChannelClient(this.address, this.#options, this.#options.security);
+    if (this.#client === undefined) {
+      this.#life.opened(this);
+      this.#client = createChannelClient(this.address, this.#options, this.#options.security);
+    }
     return this.#client;
   }
 

@@ -53,6 +53,8 @@ class GrpcTransport implements Transport {
   readonly #options: GrpcTransportOptions;
   readonly #telemetry: Telemetry;
   readonly #connections = new Map<string, GrpcConnection>();
+  /** Those with a socket: also of addresses that were let go of and are used once more by whoever still knew them. */
+  readonly #open = new Set<GrpcConnection>();
   #closed = false;
 
   constructor(components: GrpcTransportComponents, options: GrpcTransportOptions) {
@@ -68,17 +70,32 @@ class GrpcTransport implements Transport {
     if (connection === undefined) {
       const { clock } = this.#components;
       const components = { clock, metrics: this.#telemetry.metrics };
-      connection = new GrpcConnection(address, components, this.#options, () => {
-        this.#connections.delete(address);
+      connection = new GrpcConnection(address, components, this.#options, {
+        opened: (it) => {
+          if (this.#closed) throw closed("this transport");
+          this.#open.add(it);
+        },
+        ended: (it) => {
+          this.#open.delete(it);
+          if (this.#connections.get(address) === it) this.#connections.delete(address);
+        },
       });
       this.#connections.set(address, connection);
     }
     return connection;
   }
 
+  keep(addresses: ReadonlySet<string>): void {
+    for (const connection of new Set([...this.#connections.values(), ...this.#open])) {
+      const { address } = connection;
+      if (!addresses.has(address) && !this.bootstrap.includes(address)) connection.rest();
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#connections.values()].map((it) => it.close()));
+    const all = new Set([...this.#connections.values(), ...this.#open]);
+    await Promise.all([...all].map((it) => it.close()));
     this.#telemetry.close();
   }
 }

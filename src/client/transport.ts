@@ -30,5 +30,10 @@ export interface Transport {
   readonly bootstrap: readonly string[];
   /** The connection to an address, made on first use and shared. */
   connection(address: string): AgentConnection;
+  /**
+   * These are the cluster's agents now. Connections to other addresses (but the first ones) are let go of where nothing is under way; one
+   * that is used again connects again.
+   */
+  keep?(addresses: ReadonlySet<string>): void;
   close(): Promise<void>;
 }

@@ -80,7 +80,7 @@ describe("an agent", () => {
 
   it("tells clients the address it was given before the start", async () => {
     const bench = await startAgent({ agent: { address: "a:1" } });
-    const cluster = await bench.agent.api.describeCluster({}, {});
+    const cluster = await bench.agent.api.describeCluster({ agentsOnly: false }, {});
     assert.equal(cluster.agents[0]?.address, "a:1");
     assert.equal(cluster.runId, bench.agent.runId);
     assert.throws(() => bench.agent.setAddress("b:2"), /cannot change/);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createCluster } from "../../../src/client/cluster.ts";
 import { invalid, StreamHouseError } from "../../../src/core/errors.ts";
+import type { RandomBytes } from "../../../src/core/ids.ts";
 import { silentLogger } from "../../../src/core/logger.ts";
 import type { AgentApi } from "../../../src/rpc/agent-api.ts";
 import {
@@ -11,13 +12,19 @@ import {
 import { failureOf } from "../rpc/fake-agent.ts";
 import { fakeTransport, unreachable } from "./fake-transport.ts";
 
-/** A clock that stands still until it is moved. */
+/** A clock that stands still until it is moved, or somebody sleeps. */
 function stillClock() {
   let time = 0;
   return {
     now: () => time,
     monotonic: () => time,
-    schedule: () => ({ cancel() {} }),
+    schedule(ms: number, wake: () => void) {
+      queueMicrotask(() => {
+        time += ms;
+        wake();
+      });
+      return { cancel() {} };
+    },
     move(ms: number) {
       time += ms;
     },
@@ -27,12 +34,21 @@ function stillClock() {
 interface World {
   topics: Record<string, { id: string; partitions: number; holders: readonly string[] }>;
   agents: string[];
+  /** Expired, or about to stop. */
+  leaving: string[];
 }
 
 function methodsOf(world: World): Partial<AgentApi> {
   return {
     describeCluster: async () =>
-      DescribeClusterResponse.fromPartial({ agents: world.agents.map((address) => ({ address })) }),
+      DescribeClusterResponse.fromPartial({
+        agents: [
+          ...world.agents.map((address) => ({ address, live: true })),
+          ...world.leaving.map((address, i) => ({
+            ...{ address, live: i % 2 === 0, retiring: i % 2 === 0 },
+          })),
+        ],
+      }),
     describeTopic: async (request) => {
       const entry = Object.entries(world.topics).find(
         ([name, it]) => name === request.name || it.id === request.topicId,
@@ -47,16 +63,19 @@ function methodsOf(world: World): Partial<AgentApi> {
   };
 }
 
-function setUp(first: readonly string[] = ["a:1", "b:1"]) {
+function setUp(
+  first: readonly string[] = ["a:1", "b:1"],
+  random: RandomBytes = (into) => into.fill(0),
+) {
   const world: World = {
     topics: { orders: { id: "id-1", partitions: 2, holders: ["a:1", "b:1"] } },
     agents: ["a:1", "b:1", "c:1"],
+    leaving: [],
   };
   const clock = stillClock();
   const transport = fakeTransport(first, () => methodsOf(world));
   const cluster = createCluster(transport, {
-    ...{ clock, logger: silentLogger },
-    random: (into) => into.fill(0),
+    ...{ clock, logger: silentLogger, random },
   });
   const asked = () =>
     ["a:1", "b:1", "c:1"]
@@ -184,6 +203,43 @@ describe("the cluster client", () => {
     assert.equal((await first).code, "ABORTED");
     assert.equal((await second).id, "id-1");
     assert.equal(asked(), 1);
+  });
+
+  it("asks no faster for holders than partitions move, however often it is told that one is elsewhere", async () => {
+    const { cluster, clock, asked } = setUp();
+    const { id } = await cluster.topic("orders");
+    const moved = { code: "NOT_LEASE_HOLDER", kind: "unavailable", message: "moved" } as const;
+    for (let round = 0; round < 20; round++) {
+      for (const partition of [0, 1]) cluster.note(id, partition, new StreamHouseError(moved));
+      await Promise.all([cluster.holder(id, 0), cluster.holder(id, 1), cluster.holder(id, 1)]);
+    }
+    assert.equal(asked(), 21, "one question for all partitions of a round");
+    assert.ok(clock.monotonic() >= 20 * 50, `${clock.monotonic()} ms`);
+    assert.ok(clock.monotonic() <= 20 * 100, `${clock.monotonic()} ms`);
+  });
+
+  it("does not stay with one agent: in time it asks them all, and those that came later", async () => {
+    let turn = 0;
+    const { cluster, clock, world } = setUp(["a:1"], (into) => into.fill(Math.floor(turn++ / 2)));
+    const met = new Set<string>();
+    for (let i = 0; i < 40; i++) {
+      if (i === 20) world.agents.push("d:1");
+      met.add((await cluster.any()).address);
+      clock.move(30_000);
+    }
+    assert.deepEqual([...met].sort(), ["a:1", "b:1", "c:1", "d:1"]);
+  });
+
+  it("names as agents only those that live and stay, and lets go of connections to the dead", async () => {
+    const { cluster, clock, transport, world } = setUp(["a:1"]);
+    const addresses = async () => (await cluster.all()).map((it) => it.address);
+    assert.deepEqual(await addresses(), ["a:1", "b:1", "c:1"]);
+    world.agents = ["a:1", "c:1"];
+    world.leaving = ["e:1", "f:1"];
+    assert.deepEqual(await addresses(), ["a:1", "b:1", "c:1"], "believed for ten seconds");
+    clock.move(10_000);
+    assert.deepEqual(await addresses(), ["a:1", "c:1"]);
+    assert.deepEqual([...transport.kept].sort(), ["a:1", "c:1", "e:1", "f:1"]);
   });
 
   it("takes its transport along when it is closed", async () => {

@@ -9,6 +9,8 @@ export interface FakeTransport extends Transport {
   readonly down: Set<string>;
   seen(address: string): readonly SeenCall[];
   readonly closed: boolean;
+  /** What `keep()` was told last. */
+  readonly kept: ReadonlySet<string>;
 }
 
 export function unreachable(address: string): StreamHouseError {
@@ -28,7 +30,14 @@ export function fakeTransport(
   const connections = new Map<string, AgentConnection>();
   const seen = new Map<string, readonly SeenCall[]>();
   let closed = false;
+  let kept: ReadonlySet<string> = new Set();
   return {
+    keep(addresses) {
+      kept = addresses;
+    },
+    get kept() {
+      return kept;
+    },
     bootstrap: first,
     down,
     seen: (address) => seen.get(address) ?? [],

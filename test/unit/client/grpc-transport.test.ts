@@ -216,6 +216,35 @@ describe("a connection over gRPC", () => {
     await it_.stop();
   });
 
+  it("to an agent that is no longer there is let go of when nothing is under way, and made again if somebody uses it", async () => {
+    const hold = Promise.withResolvers<void>();
+    const it_ = await rig({
+      listTopics: async () => {
+        await hold.promise;
+        return { topics: [] };
+      },
+    });
+    const transport = createGrpcTransport({ clock: systemClock }, { addresses: ["127.0.0.1:1"] });
+    const connection = transport.connection(it_.address);
+    const listing = connection.api.listTopics({}, plain);
+    await until("it is there", () => it_.seen.length === 1);
+    transport.keep?.(new Set());
+    hold.resolve();
+    await listing;
+    assert.equal(it_.connections(), 1, "not in the middle of a call");
+    transport.keep?.(new Set([it_.address]));
+    assert.equal(it_.connections(), 1);
+    transport.keep?.(new Set());
+    await until("the connection is gone", () => it_.connections() === 0);
+    assert.notEqual(transport.connection(it_.address), connection, "it is forgotten");
+    await connection.api.listTopics({}, plain);
+    assert.equal(it_.connections(), 1, "whoever still knew it goes on");
+    await transport.close();
+    await until("the transport took it along", () => it_.connections() === 0);
+    assert.equal((await failureOf(connection.api.listTopics({}, plain))).code, "CLOSED");
+    await it_.stop();
+  });
+
   it("ends with its calls when it is closed, and takes no more", async () => {
     const it_ = await rig({ listTopics: never });
     const hanging = failureOf(it_.connection.api.listTopics({}, plain));

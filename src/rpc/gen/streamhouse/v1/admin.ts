@@ -77,6 +77,8 @@ export interface AlterTopicResponse {
 }
 
 export interface DescribeClusterRequest {
+  /** Without the leases and how many each agent holds: for clients that only look for agents, of whom there are many. */
+  agentsOnly: boolean;
 }
 
 export interface DescribeClusterResponse {
@@ -91,7 +93,28 @@ export interface AgentInfo {
   runId: string;
   /** `host:port` of its gRPC server; empty for an embedded agent without one. */
   address: string;
+  /** By the metadata store's clock, as `started_at_ms`: compare neither with a clock of your own. */
   expiresAtMs: number;
+  /** It had not expired when it was listed, by the same clock. */
+  live: boolean;
+  /** It is about to stop and hands over what it holds. */
+  retiring: boolean;
+  startedAtMs: number;
+  /** How many leases it holds; absent with `agents_only`. */
+  leases?:
+    | number
+    | undefined;
+  /** As told by its last renewal; absent before the first. */
+  load: AgentLoad | undefined;
+}
+
+/** What an agent does, over the seconds before its last renewal. */
+export interface AgentLoad {
+  recordsInPerSecond: number;
+  bytesInPerSecond: number;
+  bytesOutPerSecond: number;
+  /** Flushes committed. */
+  flushesPerSecond: number;
 }
 
 export interface LeaseInfo {
@@ -918,11 +941,14 @@ export const AlterTopicResponse: MessageFns<AlterTopicResponse> = {
 };
 
 function createBaseDescribeClusterRequest(): DescribeClusterRequest {
-  return {};
+  return { agentsOnly: false };
 }
 
 export const DescribeClusterRequest: MessageFns<DescribeClusterRequest> = {
-  encode(_: DescribeClusterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: DescribeClusterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.agentsOnly !== false) {
+      writer.uint32(8).bool(message.agentsOnly);
+    }
     return writer;
   },
 
@@ -939,6 +965,14 @@ export const DescribeClusterRequest: MessageFns<DescribeClusterRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.agentsOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -954,8 +988,9 @@ export const DescribeClusterRequest: MessageFns<DescribeClusterRequest> = {
   create(base?: DeepPartial<DescribeClusterRequest>): DescribeClusterRequest {
     return DescribeClusterRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<DescribeClusterRequest>): DescribeClusterRequest {
+  fromPartial(object: DeepPartial<DescribeClusterRequest>): DescribeClusterRequest {
     const message = createBaseDescribeClusterRequest();
+    message.agentsOnly = object.agentsOnly ?? false;
     return message;
   },
 };
@@ -1040,7 +1075,17 @@ export const DescribeClusterResponse: MessageFns<DescribeClusterResponse> = {
 };
 
 function createBaseAgentInfo(): AgentInfo {
-  return { agentId: "", runId: "", address: "", expiresAtMs: 0 };
+  return {
+    agentId: "",
+    runId: "",
+    address: "",
+    expiresAtMs: 0,
+    live: false,
+    retiring: false,
+    startedAtMs: 0,
+    leases: undefined,
+    load: undefined,
+  };
 }
 
 export const AgentInfo: MessageFns<AgentInfo> = {
@@ -1056,6 +1101,21 @@ export const AgentInfo: MessageFns<AgentInfo> = {
     }
     if (message.expiresAtMs !== 0) {
       writer.uint32(32).int64(message.expiresAtMs);
+    }
+    if (message.live !== false) {
+      writer.uint32(40).bool(message.live);
+    }
+    if (message.retiring !== false) {
+      writer.uint32(48).bool(message.retiring);
+    }
+    if (message.startedAtMs !== 0) {
+      writer.uint32(56).int64(message.startedAtMs);
+    }
+    if (message.leases !== undefined) {
+      writer.uint32(64).int32(message.leases);
+    }
+    if (message.load !== undefined) {
+      AgentLoad.encode(message.load, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -1105,6 +1165,46 @@ export const AgentInfo: MessageFns<AgentInfo> = {
             message.expiresAtMs = longToNumber(reader.int64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.live = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.retiring = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.startedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.leases = reader.int32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.load = AgentLoad.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1126,6 +1226,102 @@ export const AgentInfo: MessageFns<AgentInfo> = {
     message.runId = object.runId ?? "";
     message.address = object.address ?? "";
     message.expiresAtMs = object.expiresAtMs ?? 0;
+    message.live = object.live ?? false;
+    message.retiring = object.retiring ?? false;
+    message.startedAtMs = object.startedAtMs ?? 0;
+    message.leases = object.leases ?? undefined;
+    message.load = (object.load !== undefined && object.load !== null) ? AgentLoad.fromPartial(object.load) : undefined;
+    return message;
+  },
+};
+
+function createBaseAgentLoad(): AgentLoad {
+  return { recordsInPerSecond: 0, bytesInPerSecond: 0, bytesOutPerSecond: 0, flushesPerSecond: 0 };
+}
+
+export const AgentLoad: MessageFns<AgentLoad> = {
+  encode(message: AgentLoad, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.recordsInPerSecond !== 0) {
+      writer.uint32(9).double(message.recordsInPerSecond);
+    }
+    if (message.bytesInPerSecond !== 0) {
+      writer.uint32(17).double(message.bytesInPerSecond);
+    }
+    if (message.bytesOutPerSecond !== 0) {
+      writer.uint32(25).double(message.bytesOutPerSecond);
+    }
+    if (message.flushesPerSecond !== 0) {
+      writer.uint32(33).double(message.flushesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AgentLoad {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAgentLoad();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.recordsInPerSecond = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.bytesInPerSecond = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.bytesOutPerSecond = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.flushesPerSecond = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AgentLoad>): AgentLoad {
+    return AgentLoad.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AgentLoad>): AgentLoad {
+    const message = createBaseAgentLoad();
+    message.recordsInPerSecond = object.recordsInPerSecond ?? 0;
+    message.bytesInPerSecond = object.bytesInPerSecond ?? 0;
+    message.bytesOutPerSecond = object.bytesOutPerSecond ?? 0;
+    message.flushesPerSecond = object.flushesPerSecond ?? 0;
     return message;
   },
 };
