@@ -180,7 +180,8 @@ export function buildRooms(
     produce: new ProduceService({ gate, topics, clock, telemetry }, options),
     fetcher: new Fetcher({
       ...{ finder, follower, waiting, instruments, clock },
-      holderAddress: (topicId, partition) => view.whereIs({ topicId, partition }).address,
+      holderAddress: (topicId, partition) =>
+        leases.isValid() ? view.whereIs({ topicId, partition }).address : "",
       reader: new BatchReader({ finder, tail, reader, instruments }),
       checkMember: (request) => groups.checkFetch(request),
     }),

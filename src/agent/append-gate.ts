@@ -12,7 +12,7 @@ import type { BatchHeader } from "../format/batch-header.ts";
 import type { BatchResult } from "../rpc/gen/streamhouse/v1/producer.ts";
 import type { BatchSettler } from "./batch-settler.ts";
 import { type ByteBudget, chargesOf } from "./byte-budget.ts";
-import type { ClusterView } from "./cluster-view.ts";
+import type { ClusterView, Whereabouts } from "./cluster-view.ts";
 import type { Flusher } from "./flusher.ts";
 import type { Holdings } from "./holdings.ts";
 import { type Hold, PendingBatch } from "./pending-batch.ts";
@@ -51,6 +51,8 @@ export interface AppendGateComponents {
 
 /** About as long as a flush takes: by then there is room again, if the store is well. */
 const RETRY_AFTER_MS = 50;
+
+const NOWHERE: Whereabouts = { address: "", comesHere: false };
 
 export class AppendGate {
   readonly #parts: AppendGateComponents;
@@ -145,7 +147,8 @@ export class AppendGate {
     const hold = holdings.get(batch.topic.id, batch.partition);
     if (hold?.phase === "held" && lease.isValid()) return hold;
     const where = view.whereIs({ topicId: batch.topic.id, partition: batch.partition });
-    const { address, comesHere } = where;
+    // Cut from metadata it can take nothing, and knows no more who does: whoever else is asked knows better.
+    const { address, comesHere } = lease.isValid() ? where : NOWHERE;
     const what = `the lease of ${batch.topic.name}/${batch.partition}`;
     const elsewhere =
       address === "" ? "ask DescribeCluster who does, and try again" : `ask ${address}`;
