@@ -93,6 +93,8 @@ describe("the orphan sweeper", () => {
     await fleet.clock.run(25_000);
     assert.equal(fleet.store.objects.size, 0);
     assert.deepEqual([orphansDeleted(a), orphansDeleted(b)].sort(), [0, 3]);
+    const looked = [a, b].map((it) => it.agent.telemetry.metrics.counter(catalogue.sweepObjects));
+    assert.equal(looked.filter((it) => it.value > 0).length, 1, "the other one lists nothing");
     const sweeper = orphansDeleted(a) > 0 ? a : b;
     const other = sweeper === a ? b : a;
     fleet.kill(sweeper);
