@@ -1,6 +1,7 @@
 /** Merged segments, and keys that were given up, in PostgreSQL. Part of `createPostgresMetadata`. */
 import { StreamHouseError } from "../core/errors.ts";
 import { decodeIndex, encodeIndex } from "../format/chunk-index.ts";
+import { checkSegment, mergeDefect } from "./merge-rules.ts";
 import type { CommittedMerge, MergedSegment, MergeOutcome } from "./merge-store.ts";
 import type { MetadataStore } from "./metadata-store.ts";
 import { DEFECT, SWEPT, sqlState } from "./postgres-errors.ts";
@@ -102,37 +103,9 @@ async function commitMerge(
   } catch (error) {
     const cause = StreamHouseError.is(error) ? error.cause : error;
     if (sqlState(cause) === SWEPT) return "swept";
-    if (sqlState(cause) === DEFECT) throw defect(segment, (cause as Error).message);
+    if (sqlState(cause) === DEFECT) throw mergeDefect(segment, (cause as Error).message);
     throw error;
   }
-}
-
-/** The entries must be of this partition, and cover it from base to end. */
-function checkSegment(segment: MergedSegment): void {
-  let next = segment.baseOffset;
-  for (const it of segment.entries) {
-    if (it.topicId !== segment.topicId || it.partition !== segment.partition) {
-      throw defect(segment, "it has an entry of another partition");
-    }
-    if (it.baseOffset !== next || it.recordCount < 1) {
-      throw defect(segment, `an entry begins at offset ${it.baseOffset}, expected ${next}`);
-    }
-    next += it.recordCount;
-  }
-  if (next === segment.baseOffset || next !== segment.endOffset) {
-    throw defect(segment, `its entries end at offset ${next}`);
-  }
-}
-
-function defect(segment: MergedSegment, why: string): StreamHouseError {
-  const { topicId, partition, baseOffset, endOffset } = segment;
-  return new StreamHouseError({
-    code: "INTERNAL",
-    kind: "internal",
-    message:
-      `merge of ${topicId}/${partition}, offsets ${baseOffset} to ${endOffset}, cannot be committed: ` +
-      `${why}; nothing was applied`,
-  });
 }
 
 export function mergeOf(row: SqlRow): CommittedMerge {

@@ -145,6 +145,8 @@ function setupOf(options: ResolvedPostgresOptions, settled: boolean): string {
     ["default_transaction_isolation", "'read committed'"],
     ["client_min_messages", "'warning'"],
     ["bytea_output", "'hex'"],
+    // Compiling a plan takes longer than any of our statements.
+    ["jit", "'off'"],
   ];
   const select =
     "SELECT pg_is_in_recovery() AS recovering, pg_backend_pid() AS pid, " +

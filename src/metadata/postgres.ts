@@ -6,6 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { systemClock } from "../core/clock.ts";
 import { createUlid, type RandomBytes, systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
+import { hintedMetadata } from "./hints.ts";
 import type { MetadataHint, MetadataStore } from "./metadata-store.ts";
 import { createFlushStore } from "./postgres-flushes.ts";
 import { createGroupStore } from "./postgres-groups.ts";
@@ -19,7 +20,6 @@ import { PostgresPool } from "./postgres-pool.ts";
 import { createProducerStore } from "./postgres-producers.ts";
 import { createTopicStore } from "./postgres-topics.ts";
 import { createTrimStore } from "./postgres-trims.ts";
-import { hintedMetadata } from "./sqlite-hints.ts";
 
 /** The ports that the PostgreSQL metadata uses. Each has a default. */
 export interface PostgresMetadataComponents {

@@ -1,7 +1,15 @@
 /** Consumer groups' calls in SQLite: heartbeats, offsets, descriptions. Part of `createSqliteMetadata`. */
-import { invalid, StreamHouseError } from "../core/errors.ts";
-import { limits } from "../core/limits.ts";
 import type { TopicPartition } from "../core/topic.ts";
+import {
+  checkGroup,
+  checkOffset,
+  groupBusy,
+  memberFenced,
+  noSuchPartition,
+  notAssigned,
+  topicIsGone,
+  unknownMember,
+} from "./group-rules.ts";
 import type {
   GroupState,
   MetadataStore,
@@ -16,8 +24,6 @@ import {
   heartbeat,
   leave,
   liveMembers,
-  memberFenced,
-  unknownMember,
 } from "./sqlite-membership.ts";
 
 type GroupStore = Pick<
@@ -85,7 +91,7 @@ function commitOffsets(
     throw memberFenced(group, member.memberId, why);
   }
   for (const offset of offsets) {
-    checkOffset(db, offset);
+    checkTarget(db, offset);
     if (member.memberId !== "") checkHolds(db, group, member, offset);
     db.run(
       "INSERT INTO offsets (group_name, topic_id, partition, committed_offset, metadata, committed_at_ms) " +
@@ -117,31 +123,21 @@ function checkHolds(
   );
   const name = `partition ${it.topicId}/${it.partition}`;
   if (row?.member_id !== member.memberId) {
-    throw memberFenced(group, member.memberId, `${name} is not assigned to it`);
+    throw notAssigned(group, member.memberId, it);
   }
   if (numberOf(row, "epoch") <= member.memberEpoch) return;
   const why = `${name} was assigned at epoch ${row.epoch}, after its epoch ${member.memberEpoch}`;
   throw memberFenced(group, member.memberId, why);
 }
 
-function checkOffset(db: SqliteDatabase, it: OffsetCommitInput): void {
-  if (!Number.isSafeInteger(it.offset) || it.offset < 0) {
-    const what = `offset ${it.offset} cannot be committed: use a whole number from 0 on`;
-    throw invalid("INVALID_ARGUMENT", what, { field: "offset" });
-  }
+function checkTarget(db: SqliteDatabase, it: OffsetCommitInput): void {
+  checkOffset(it.offset);
   const sql = "SELECT 1 FROM partitions WHERE topic_id = ? AND partition = ?";
   if (db.get(sql, it.topicId, it.partition) !== undefined) return;
   const topic = db.get("SELECT name, partitions FROM topics WHERE topic_id = ?", it.topicId);
-  if (topic === undefined) {
-    throw invalid("TOPIC_NOT_FOUND", `topic ${it.topicId} does not exist: it was deleted`, {
-      field: "topicId",
-    });
-  }
-  throw invalid(
-    "PARTITION_OUT_OF_RANGE",
-    `partition ${it.partition} of topic ${topic.name} does not exist: it has ${topic.partitions}`,
-    { field: "partition" },
-  );
+  if (topic === undefined) throw topicIsGone(it.topicId);
+  const [name, partitions] = [textOf(topic, "name"), numberOf(topic, "partitions")];
+  throw noSuchPartition(it.partition, { name, partitions });
 }
 
 function fetchOffsets(
@@ -177,23 +173,4 @@ function offsetOf(row: SqlRow): StoredOffset {
     metadata: textOf(row, "metadata"),
     committedAtMs: numberOf(row, "committed_at_ms"),
   };
-}
-
-function checkGroup(group: string): void {
-  if (group !== "" && group.length <= limits.groupNameCharactersMax) return;
-  throw invalid(
-    "INVALID_ARGUMENT",
-    `a group's name has 1 to ${limits.groupNameCharactersMax} characters, this one has ${group.length}`,
-    { field: "group" },
-  );
-}
-
-function groupBusy(group: string, members: number): StreamHouseError {
-  return new StreamHouseError({
-    code: "GROUP_BUSY",
-    kind: "conflict",
-    message:
-      `group ${group} has ${members} live members, and only they may commit: ` +
-      "stop them first, or commit as a member",
-  });
 }

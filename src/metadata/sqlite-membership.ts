@@ -5,9 +5,9 @@
  * member's is the group's that it last heard of, and each assignment keeps the epoch at which it was made. Called by
  * `sqlite-groups.ts`, inside a transaction.
  */
-import { StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { partitionKey } from "../core/topic.ts";
+import { memberFenced, tooManyGroups, tooManyMembers, unknownMember } from "./group-rules.ts";
 import type { GroupAssignment, HeartbeatInput, HeartbeatResult } from "./metadata-store.ts";
 import { numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
 
@@ -72,7 +72,7 @@ export function ensureGroup(db: SqliteDatabase, group: string): number {
   if (epoch !== undefined) return epoch;
   const row = db.get("SELECT count(*) AS known FROM consumer_groups") ?? {};
   if (numberOf(row, "known") >= limits.groupsMax) {
-    throw tooMany(`there are ${limits.groupsMax} groups, which is the limit: delete unused ones`);
+    throw tooManyGroups();
   }
   db.run("INSERT INTO consumer_groups (name, epoch) VALUES (?, 0)", group);
   return 0;
@@ -109,29 +109,11 @@ export function assignmentOf(
     .map(assignmentRow);
 }
 
-export function unknownMember(group: string, memberId: string): StreamHouseError {
-  return new StreamHouseError({
-    code: "UNKNOWN_MEMBER",
-    kind: "fenced",
-    message: `group ${group} has no member ${memberId}: its session ended or it left; join again with epoch 0`,
-  });
-}
-
-export function memberFenced(group: string, memberId: string, why: string): StreamHouseError {
-  return new StreamHouseError({
-    code: "GROUP_FENCED",
-    kind: "fenced",
-    message: `member ${memberId} of group ${group} is stale: ${why}; join again with epoch 0`,
-  });
-}
-
 function addMember(db: SqliteDatabase, input: HeartbeatInput, topics: readonly string[]): void {
   const { group } = input;
   const row = db.get("SELECT count(*) AS known FROM members WHERE group_name = ?", group) ?? {};
   if (numberOf(row, "known") >= limits.membersPerGroupMax) {
-    throw tooMany(
-      `group ${group} has ${limits.membersPerGroupMax} members, which is the limit: use fewer consumers`,
-    );
+    throw tooManyMembers(group);
   }
   // The epoch that its joining makes: the order of joining is the order of these.
   const joinedEpoch = (groupEpoch(db, group) ?? 0) + 1;
@@ -246,13 +228,4 @@ function memberOf(row: SqlRow): Member {
     memberEpoch: numberOf(row, "member_epoch"),
     previousEpoch: numberOf(row, "previous_epoch"),
   };
-}
-
-function tooMany(message: string): StreamHouseError {
-  return new StreamHouseError({
-    code: "OVERLOADED",
-    kind: "unavailable",
-    message,
-    retryAfterMs: 1_000,
-  });
 }

@@ -1,6 +1,6 @@
 /** Merged segments in SQLite. Part of `createSqliteMetadata`. */
-import { StreamHouseError } from "../core/errors.ts";
 import { decodeIndex, encodeIndex } from "../format/chunk-index.ts";
+import { checkSegment, mergeDefect } from "./merge-rules.ts";
 import type { CommittedMerge, MergedSegment, MergeOutcome } from "./merge-store.ts";
 import type { MetadataStore } from "./metadata-store.ts";
 import { bytesOf, numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
@@ -48,7 +48,7 @@ function commitMerge(
   if (!holds || entries.some((it) => it.epoch !== row.epoch)) return "fenced";
   if (row.merged_until !== baseOffset) return "stale";
   if (endOffset > numberOf(row, "next_offset")) {
-    throw defect(segment, `the partition ends at offset ${row.next_offset}`);
+    throw mergeDefect(segment, `the partition ends at offset ${row.next_offset}`);
   }
   if (isSwept(db, location.key)) return "swept";
   db.run(
@@ -99,34 +99,6 @@ function dropDeadMerges(db: SqliteDatabase, limit: number, nowMs: number): Commi
     }
   }
   return dead;
-}
-
-/** The entries must be of this partition, and cover it from base to end. */
-function checkSegment(segment: MergedSegment): void {
-  let next = segment.baseOffset;
-  for (const it of segment.entries) {
-    if (it.topicId !== segment.topicId || it.partition !== segment.partition) {
-      throw defect(segment, "it has an entry of another partition");
-    }
-    if (it.baseOffset !== next || it.recordCount < 1) {
-      throw defect(segment, `an entry begins at offset ${it.baseOffset}, expected ${next}`);
-    }
-    next += it.recordCount;
-  }
-  if (next === segment.baseOffset || next !== segment.endOffset) {
-    throw defect(segment, `its entries end at offset ${next}`);
-  }
-}
-
-function defect(segment: MergedSegment, why: string): StreamHouseError {
-  const { topicId, partition, baseOffset, endOffset } = segment;
-  return new StreamHouseError({
-    code: "INTERNAL",
-    kind: "internal",
-    message:
-      `merge of ${topicId}/${partition}, offsets ${baseOffset} to ${endOffset}, cannot be committed: ` +
-      `${why}; nothing was applied`,
-  });
 }
 
 function mergeOf(row: SqlRow): CommittedMerge {

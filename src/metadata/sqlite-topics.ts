@@ -1,10 +1,17 @@
 /** Topics and the bounds of their partitions, in SQLite. Part of `createSqliteMetadata`. */
-import { invalid, StreamHouseError } from "../core/errors.ts";
 import { createUuid, type RandomBytes } from "../core/ids.ts";
 import { limits } from "../core/limits.ts";
 import { checkTopicName, type Topic, type TopicPartition } from "../core/topic.ts";
 import type { MetadataStore, PartitionBounds } from "./metadata-store.ts";
 import { numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import {
+  checkPartitions,
+  checkRetention,
+  partitionsCannotFall,
+  tooManyTopics,
+  topicExists,
+  topicNotFound,
+} from "./topic-rules.ts";
 
 type TopicStore = Pick<
   MetadataStore,
@@ -57,19 +64,11 @@ function createTopic(
   nowMs: number,
 ): Topic {
   if (findTopic(db, spec.name) !== undefined) {
-    throw new StreamHouseError({
-      code: "TOPIC_EXISTS",
-      kind: "conflict",
-      message: `topic ${spec.name} exists already: choose another name, or delete it first`,
-      field: "name",
-    });
+    throw topicExists(spec.name);
   }
   const count = numberOf(db.get("SELECT count(*) AS topics FROM topics") ?? {}, "topics");
   if (count >= limits.topicsMax) {
-    throw invalid(
-      "INVALID_ARGUMENT",
-      `there are ${count} topics, which is the limit: delete one, or put more into partitions or keys`,
-    );
+    throw tooManyTopics();
   }
   const { name, partitions, retentionMs } = spec;
   const topic = { id: createUuid(random), name, partitions, retentionMs, createdAtMs: nowMs };
@@ -93,11 +92,7 @@ function alterTopic(
   const topic = mustFind(db, name);
   const { partitions = topic.partitions, retentionMs = topic.retentionMs } = change;
   if (partitions < topic.partitions) {
-    throw invalid(
-      "INVALID_ARGUMENT",
-      `topic ${name} has ${topic.partitions} partitions, ${partitions} were asked for: the number can only rise`,
-      { field: "partitions" },
-    );
+    throw partitionsCannotFall(name, topic.partitions, partitions);
   }
   db.run(
     "UPDATE topics SET partitions = ?, retention_ms = ? WHERE topic_id = ?",
@@ -178,11 +173,7 @@ function findTopic(db: SqliteDatabase, name: string): Topic | undefined {
 function mustFind(db: SqliteDatabase, name: string): Topic {
   const topic = findTopic(db, name);
   if (topic !== undefined) return topic;
-  throw invalid(
-    "TOPIC_NOT_FOUND",
-    `topic ${JSON.stringify(name.slice(0, limits.topicNameCharactersMax))} does not exist: create it, or look at the list of topics`,
-    { field: "name" },
-  );
+  throw topicNotFound(name);
 }
 
 function topicOf(row: SqlRow): Topic {
@@ -193,23 +184,4 @@ function topicOf(row: SqlRow): Topic {
     retentionMs: numberOf(row, "retention_ms"),
     createdAtMs: numberOf(row, "created_at_ms"),
   };
-}
-
-function checkPartitions(partitions: number): void {
-  const max = limits.partitionsPerTopicMax;
-  if (Number.isInteger(partitions) && partitions >= 1 && partitions <= max) return;
-  throw invalid(
-    "INVALID_ARGUMENT",
-    `${partitions} partitions are not possible: use a whole number from 1 to ${max}`,
-    { field: "partitions" },
-  );
-}
-
-function checkRetention(retentionMs: number): void {
-  if (Number.isSafeInteger(retentionMs) && retentionMs >= 0) return;
-  throw invalid(
-    "INVALID_ARGUMENT",
-    `retention of ${retentionMs} ms is not possible: use a whole number from 0 (for ever) on`,
-    { field: "retentionMs" },
-  );
 }

@@ -4,11 +4,11 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { type RandomBytes, systemRandom } from "../core/ids.ts";
+import { hintedMetadata } from "./hints.ts";
 import type { MetadataStore } from "./metadata-store.ts";
 import { SqliteDatabase } from "./sqlite-database.ts";
 import { createFlushStore } from "./sqlite-flushes.ts";
 import { createGroupStore } from "./sqlite-groups.ts";
-import { hintedMetadata } from "./sqlite-hints.ts";
 import { createLagStore } from "./sqlite-lag.ts";
 import { createLeaseStore } from "./sqlite-leases.ts";
 import { createMergeStore } from "./sqlite-merges.ts";

@@ -1,6 +1,7 @@
 /**
- * Hints of an embedded store: whoever watches in this process is told a moment after something changed, once for all that changed
- * meanwhile. Never says anything while the change is not committed. Wrapped around the store by `createSqliteMetadata`.
+ * Hints of a store about its own changes: whoever watches in this process is told a moment after something changed, once for all that
+ * changed meanwhile. Never says anything while the change is not committed. Put around the stores by `createSqliteMetadata` and
+ * `createPostgresMetadata`.
  */
 import type { Clock, Timer } from "../core/clock.ts";
 import type { MetadataHint, MetadataStore } from "./metadata-store.ts";
