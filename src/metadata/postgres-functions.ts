@@ -57,8 +57,8 @@ const leases = `
     PERFORM forget_runs(ARRAY[p_run]);
   END $$;
 
-  -- Locks the run and the holders that seem to have expired, then the clock says which have; then the
-  -- partitions, of which those are taken that are free, or whose holder's end was seen under its lock.
+  -- Locks the run and the holders that seem to have expired, then the clock says which have. Then
+  -- locks the partitions: it takes those that are free, or whose holder's end was seen.
   CREATE FUNCTION acquire_leases(p_run text, p_topics uuid[], p_partitions int4[])
   RETURNS TABLE (
     topic uuid, part int4, lease_epoch int8, next_off int8, start_off int8, producer_state bytea
