@@ -72,6 +72,48 @@ describe("an offset that is out of range", () => {
   });
 });
 
+describe("an agent that is wrong", () => {
+  it("about the range does not move a consumer whose offset the log still has, or will have", async () => {
+    for (const committed of [2, 9]) {
+      const { agent, open, until, warnings } = setUp();
+      agent.createTopic("t");
+      await agent.append("t", values(5));
+      agent.groups.setCommitted("t", 0, committed);
+      agent.fault("fetch", invalid("OFFSET_OUT_OF_RANGE", "injected: knows nothing of it"));
+      const consumer = open({ offsetReset: "latest" });
+      const first = until(consumer.poll(1_000));
+      if (committed < 5) assert.deepEqual(texts(await first), values(3, 2));
+      else assert.deepEqual(texts(await first), []);
+      assert.equal(consumer.position("t", 0), Math.max(5, committed));
+      assert.deepEqual(warnings, []);
+      await until(consumer.close());
+    }
+  });
+
+  it("and answers from too far on makes nothing be skipped in silence", async () => {
+    const { agent, open, until } = setUp();
+    agent.createTopic("t");
+    for (let i = 0; i < 3; i++) await agent.append("t", values(2, i * 2));
+    const log = agent.log("t");
+    const [lost] = log.batches.splice(1, 1);
+    assert.ok(lost);
+    const consumer = open({ maxPollRecords: 2 });
+    assert.deepEqual(texts(await until(consumer.poll(1_000))), values(2));
+    // Another agent, or the same one later, may have them.
+    assert.deepEqual(texts(await until(consumer.poll(150))), []);
+    const error = await refused(until(consumer.poll(20_000)), "CORRUPT_SEGMENT");
+    assert.deepEqual(error.range, { ...zero, firstOffset: 2, lastOffset: 3 });
+    assert.match(error.message, /offsets 2 to 3 are missing/);
+    consumer.seek("t", 0, 4);
+    assert.deepEqual(texts(await until(consumer.poll(1_000))), values(2, 4));
+    consumer.seek("t", 0, 1);
+    log.batches.splice(1, 0, lost);
+    assert.deepEqual(texts(await until(consumer.poll(1_000))), values(2, 1));
+    assert.deepEqual(texts(await until(consumer.poll(1_000))), values(2, 3));
+    await until(consumer.close());
+  });
+});
+
 describe("a batch that is corrupt", () => {
   it("is told with its offsets after what came before, and seek goes on behind it", async () => {
     const { agent, open, until } = setUp();
