@@ -3,6 +3,7 @@ export type {
   Admin,
   AdminCallOptions,
   AgentDescription,
+  AgentLoadDescription,
   ClusterDescription,
   CommittedOffset,
   CreateTopicOptions,
@@ -31,6 +32,7 @@ export type {
   ManualPartition,
   OffsetReset,
   PartitionRef,
+  ReadFrom,
 } from "./consumer/options.ts";
 export type { Processable } from "./consumer/processing.ts";
 export {
