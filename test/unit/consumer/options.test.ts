@@ -21,6 +21,7 @@ describe("a consumer's options", () => {
   it("begin at the log's start and commit by themselves unless told otherwise", () => {
     const options = resolveConsumerOptions({ group, topics });
     assert.equal(options.offsetReset, "earliest");
+    assert.equal(options.readFrom, "holder");
     assert.equal(options.autoCommit, true);
     assert.equal(options.autoCommitIntervalMs, 5_000);
     assert.equal(options.prefetchBytes, 16_777_216);
@@ -51,5 +52,7 @@ describe("a consumer's options", () => {
     assert.equal(fieldOf({ group, topics, lagIntervalMs: 5_001 }), "lagIntervalMs");
     const offsetReset = "newest" as "latest";
     assert.equal(fieldOf({ group, topics, offsetReset }), "offsetReset");
+    const readFrom = "follower" as "any";
+    assert.equal(fieldOf({ group, topics, readFrom }), "readFrom");
   });
 });
