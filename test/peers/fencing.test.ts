@@ -87,7 +87,7 @@ async function flushesOf(runId: string): Promise<readonly number[]> {
 }
 
 /** Sends one record after another without waiting, and keeps what came of each. */
-class Sending {
+class Sending implements AsyncDisposable {
   readonly offsets = new Map<number, number>();
   readonly errors: unknown[] = [];
   count = 0;
@@ -112,6 +112,10 @@ class Sending {
     this.#over = true;
     await this.#done;
   }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
 }
 
 describe("an agent that was stopped for longer than its lease and woken again", () => {
@@ -129,7 +133,7 @@ describe("an agent that was stopped for longer than its lease and woken again", 
     assert.ok(victim && proxy && other);
 
     const producer = house.producer({ lingerMs: 1, batchBytes: 500 });
-    const sending = new Sending();
+    await using sending = new Sending();
     sending.start((value) => producer.send({ topic: "t", value }));
     await eventually("records to be acknowledged", () => sending.offsets.size > 50);
     // A write that takes long: the process is stopped with a flush in its hands.
