@@ -264,14 +264,24 @@ describe("connections to PostgreSQL", () => {
       const store = await lab.store();
       const { topicId, runId } = await held(store);
       await server.query("SELECT pg_reload_conf()");
-      const flush = flushOf(runId, 1, [{ topicId, baseOffset: 0 }]);
-      const refused = assert.rejects(store.commitFlush(flush), unavailable("unknown"));
-      await eventually("a commit that waits for the standby", async () => {
-        const rows = await server.query(
-          "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
-        );
-        return rows.length === 1;
-      });
+      // The server takes the setting over in its own time: commits before that do not wait.
+      let refused: Promise<void> | undefined;
+      for (let flush = 0; refused === undefined; flush++) {
+        const input = flushOf(runId, flush + 1, [{ topicId, baseOffset: flush }]);
+        let settled = false;
+        const committing = store.commitFlush(input).finally(() => {
+          settled = true;
+        });
+        const expected = assert.rejects(committing, unavailable("unknown"));
+        expected.catch(() => {});
+        await eventually("a commit that waits for the standby, or does not", async () => {
+          const rows = await server.query(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+          );
+          if (rows.length === 1) refused = expected;
+          return settled || rows.length === 1;
+        });
+      }
       await refused;
     } finally {
       await server.query("ALTER SYSTEM RESET synchronous_standby_names");

@@ -40,8 +40,19 @@ const live = [
   "streamhouse_lag_age_seconds",
 ];
 
-/** What only a failed call or an hour would feed. */
-const perhapsNotInThisRun = ["streamhouse_client_retries", "streamhouse_retention_records"];
+/** What only a failed call, an hour or another agent would feed. */
+const perhapsNotInThisRun = [
+  "streamhouse_client_retries",
+  "streamhouse_retention_records",
+  // An agent alone in memory: nobody else writes its log, no bucket is slow, nothing is merged.
+  "streamhouse_index_refreshes",
+  "streamhouse_store_retries",
+  "streamhouse_store_hedges",
+  "streamhouse_compaction_merges",
+  "streamhouse_compaction_records",
+  "streamhouse_compaction_bytes",
+  "streamhouse_objects_deleted",
+];
 
 function read(text: string): Exposition {
   return only(readExposition(text, { ignoredLabels }), (family) => !ofTheReader.test(family));
