@@ -13,6 +13,7 @@ import {
   UsageError,
 } from "./arguments.ts";
 import { type CliIo, createProcessIo } from "./cli-io.ts";
+import { clusterSpec, runCluster } from "./cluster.ts";
 import { consumeSpec, runConsume } from "./consume.ts";
 import { commandHelp, programHelp } from "./help.ts";
 import { lagSpec, runLag } from "./lag.ts";
@@ -42,6 +43,7 @@ const commands: readonly Command[] = [
   { spec: produceSpec, run: runProduce },
   { spec: consumeSpec, run: runConsume },
   { spec: lagSpec, run: runLag },
+  { spec: clusterSpec, run: runCluster },
 ];
 
 /** The exit codes, which scripts rely on. */

@@ -44,9 +44,9 @@ export class Pause {
 }
 
 /** The clock of a process: it goes on while the process is stopped, but rings nothing. */
-function clockOf(clock: Clock, pause: Pause): Clock {
+function clockOf(clock: Clock, pause: Pause, apartMs: number): Clock {
   return {
-    now: () => clock.now(),
+    now: () => clock.now() + apartMs,
     monotonic: () => clock.monotonic(),
     schedule(delayMs, fn) {
       let cancelled = false;
@@ -88,6 +88,10 @@ export interface MemberOptions {
   readonly logger?: Logger;
   /** Writes at once. Default 4, as on S3. */
   readonly concurrency?: number;
+  /** How far its wall clock is from the others'. Default 0. */
+  readonly apartMs?: number;
+  /** Something around its way to metadata, such as one that is slow. */
+  readonly around?: (metadata: MetadataStore) => MetadataStore;
 }
 
 /** One agent of the fleet. */
@@ -120,14 +124,14 @@ export class Fleet {
   async start(name: string, options: MemberOptions = {}): Promise<Member> {
     const pause = new Pause();
     const { metadata, faults } = withFaults(this.metadata);
-    const { concurrency = 4 } = options;
+    const { concurrency = 4, apartMs = 0, around = (it) => it } = options;
     const sink = new TestSink(this.store, { concurrency });
     const agent = createAgent(
       {
-        metadata: gated(metadata, pause, ["watch"]),
+        metadata: gated(around(metadata), pause, ["watch"]),
         store: this.store,
         sink: gatedSink(sink, pause),
-        clock: clockOf(this.clock, pause),
+        clock: clockOf(this.clock, pause, apartMs),
         random: seededRandom(1_000 + this.#started.length),
         logger: options.logger ?? silentLogger,
         telemetry: options.telemetry ?? false,

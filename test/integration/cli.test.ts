@@ -321,6 +321,30 @@ describe("streamhouse produce and consume", () => {
   });
 });
 
+describe("streamhouse cluster", () => {
+  it("shows agents, leases by topic and load, for people and as JSON", async () => {
+    await createTopic("clustered", 3);
+    const { code, stdout, stderr } = await run("cluster --json");
+    assert.equal(code, 0, stderr);
+    const { answeredByRunId, agents, topics } = JSON.parse(stdout);
+    assert.equal(agents.length, 1);
+    const { address, agentId, leases, runId, state } = agents[0];
+    assert.deepEqual([address, agentId, state], [agent.grpc, agent.agentId, "live"]);
+    assert.equal(runId, answeredByRunId);
+    const clustered = topics.find((it: { name: string }) => it.name === "clustered");
+    assert.deepEqual(clustered.leases, [{ runId, partitions: 3 }]);
+    assert.deepEqual([clustered.partitions, clustered.withoutLease], [3, 0]);
+    const text = linesOf((await run("cluster")).stdout);
+    assert.match(text[0] ?? "", /^AGENT +ADDRESS +STATE +STARTED +LEASES +RECORDS\/S/);
+    const row = new RegExp(`^${agentId} +${agent.grpc} +live +\\S+ +${leases} `);
+    assert.match(text[1] ?? "", row);
+    assert.ok(
+      text.some((line) => /^clustered +3 +3 +0$/.test(line)),
+      text.join("\n"),
+    );
+  });
+});
+
 describe("streamhouse lag", () => {
   it("shows each partition of each topic, for people and as JSON", async () => {
     await createTopic("lag-a", 2);

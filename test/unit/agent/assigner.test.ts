@@ -54,6 +54,39 @@ describe("the assigner", () => {
     assert.equal(partitionsOf("run-1", twins, partitions).length, partitions.length);
   });
 
+  it("moves nothing else for any set of agents, whoever comes or goes", () => {
+    const ids = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), {
+      minLength: 2,
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(ids, fc.nat(), (agents, which) => {
+        const all = agents.map((agentId, i) => ({ runId: `r${i}`, agentId, startedAtMs: i }));
+        const gone = all[which % all.length];
+        const few = all.filter((it) => it !== gone);
+        const before = owners(all);
+        const after = owners(few);
+        assert.equal(after.size, partitions.length);
+        for (const [key, runId] of before) {
+          if (runId !== gone?.runId) assert.equal(after.get(key), runId);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("lets of several runs with one agent id the one win that started last by the store's clock, whatever the ids of the runs", () => {
+    const twins = [
+      { runId: "run-z", agentId: "a", startedAtMs: 1_000 },
+      { runId: "run-b", agentId: "a", startedAtMs: 1_001 },
+      { runId: "run-c", agentId: "a", startedAtMs: 1_001 },
+      { runId: "run-d", agentId: "d", startedAtMs: 500 },
+    ];
+    const alone = owners([twins[2], twins[3]].flatMap((it) => it ?? []));
+    assert.deepEqual([...owners(twins)], [...alone]);
+    assert.equal(partitionsOf("run-c", twins.slice(0, 3), partitions).length, partitions.length);
+  });
+
   it("does not depend on the order in which runs are listed", () => {
     fc.assert(
       fc.property(fc.shuffledSubarray(runs(5), { minLength: 5 }), (shuffled) => {

@@ -36,7 +36,7 @@ describe("the program", () => {
   it("lists every command with --help, and each command has a help of its own", async () => {
     const { code, stdout } = await run(["--help"]);
     assert.equal(code, 0);
-    const commands = ["agent", "produce", "consume", "lag"];
+    const commands = ["agent", "produce", "consume", "lag", "cluster"];
     const verbs = ["create", "list", "describe", "delete"].map((verb) => `topic ${verb}`);
     for (const name of [...commands, ...verbs]) {
       assert.match(stdout, new RegExp(`^  ${name}\\b`, "m"));
