@@ -25,6 +25,7 @@ const spec = (
 
 export type FaultKind =
   | "agentKill"
+  | "agentKillCommitted"
   | "agentPauseShort"
   | "agentPauseLong"
   | "agentPauseCommitting"
@@ -47,6 +48,12 @@ export type FaultKind =
 
 export const faultKinds: Readonly<Record<FaultKind, FaultKindSpec>> = {
   agentKill: spec("life", "agent", [200, 3_000], "kill -9 of an agent; started again later"),
+  agentKillCommitted: spec(
+    "life",
+    "agent",
+    [200, 3_000],
+    "kill -9 of an agent whose commit was applied, before it heard so; started again later",
+  ),
   agentPauseShort: spec(
     "life",
     "agent",

@@ -5,25 +5,23 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { AgentProcess } from "./agent-process.ts";
 import { type FaultKind, faultKinds } from "./fault-kinds.ts";
-import type { Overtaken } from "./fence-check.ts";
+import { Overtaking } from "./overtaking.ts";
 import type { Fault } from "./schedule.ts";
 import { createSeeded, type Seeded } from "./seeded.ts";
 import type { StoreTrouble } from "./store-proxy.ts";
 import type { LinkState } from "./tcp-proxy.ts";
 import { until } from "./waiting.ts";
-import { drawClock, topic, type World } from "./world.ts";
+import { drawClock, type World } from "./world.ts";
 
 export class Injector {
   readonly counts: Partial<Record<FaultKind, number>> = {};
-  readonly overtaken: Overtaken[] = [];
-  /** Writes that agents refused or had refused after they woke up, as they counted them. */
-  fencedWritesSeen = 0;
+  /** What makes others take over, and what became of that. */
+  readonly overtaking: Overtaking;
   readonly #world: World;
-  /** Its way to the database is used by the other lane. */
-  #taken: AgentProcess | undefined;
 
   constructor(world: World) {
     this.#world = world;
+    this.overtaking = new Overtaking(world);
   }
 
   /**
@@ -78,12 +76,16 @@ export class Injector {
       case "agentClock":
         this.#agent(target).setClock(drawClock(random));
         return this.#killAgent(this.#agent(target), lastsMs);
+      case "agentKillCommitted":
+        return this.#leader(target).then((agent) => this.overtaking.killCommitted(agent, lastsMs));
       case "agentPauseShort":
         return this.#pauseShort(this.#agent(target), lastsMs);
       case "agentPauseLong":
-        return this.#pauseLong(this.#agent(target), lastsMs);
+        return this.overtaking.pauseLong(this.#agent(target), lastsMs);
       case "agentPauseCommitting":
-        return this.#leader(target).then((agent) => this.#pauseCommitting(agent, lastsMs));
+        return this.#leader(target).then((agent) =>
+          this.overtaking.pauseCommitting(agent, lastsMs),
+        );
       case "agentTwin":
         return this.#twin(this.#agent(target), lastsMs, random);
       case "rollingRestart":
@@ -126,68 +128,6 @@ export class Injector {
     await agent.start(this.#signal);
   }
 
-  /** Wakes it when another run has everything that it had. */
-  async #pauseLong(agent: AgentProcess, lastsMs: number): Promise<void> {
-    const runs = await this.#world.witness.runsOf(agent.options.agentId, this.#signal);
-    const before = await this.#fencedWrites(agent);
-    agent.pause();
-    try {
-      await this.#wait(lastsMs);
-      await this.#takenOver(agent, runs);
-    } finally {
-      agent.resume();
-    }
-    await agent.start(this.#signal);
-    this.fencedWritesSeen += (await this.#fencedWrites(agent)) - before;
-  }
-
-  /**
-   * Its commit is on its way when it stops, and is delivered only after another run has its leases: the most dangerous moment there is.
-   * It must be refused, and the agent must say so.
-   */
-  async #pauseCommitting(agent: AgentProcess, lastsMs: number): Promise<void> {
-    const { database, name } = agent.options;
-    const runs = await this.#world.witness.runsOf(agent.options.agentId, this.#signal);
-    const before = await this.#fencedWrites(agent);
-    this.#taken = agent;
-    try {
-      await until(`a commit of ${name} to be on its way`, () => this.#holdCommit(agent), {
-        signal: this.#signal,
-      });
-      agent.pause();
-      await this.#wait(lastsMs);
-      await this.#takenOver(agent, runs);
-    } finally {
-      database.set("open");
-      this.#taken = undefined;
-      agent.resume();
-    }
-    await agent.start(this.#signal);
-    const rose = await until(
-      `${name} to count the write that was refused`,
-      async () => {
-        const now = await this.#fencedWrites(agent);
-        return now > before && now - before;
-      },
-      { signal: this.#signal },
-    );
-    this.fencedWritesSeen += rose;
-  }
-
-  /** Answers whether a commit is held now. If none comes the way is opened again: an agent without its database has none. */
-  async #holdCommit(agent: AgentProcess): Promise<boolean> {
-    const { database } = agent.options;
-    database.set("held");
-    const held = await until("a commit", () => database.holds(flushKeyEnd), {
-      signal: this.#signal,
-      withinMs: 3_000,
-    }).catch(() => false);
-    if (held) return true;
-    database.set("open");
-    await this.#wait(500);
-    return false;
-  }
-
   /** Another process says that it is the same agent; each run still has leases of its own. */
   async #twin(agent: AgentProcess, lastsMs: number, random: Seeded): Promise<void> {
     const { agentId, name, runtime } = agent.options;
@@ -213,7 +153,7 @@ export class Injector {
   async #restartDatabase(lastsMs: number): Promise<void> {
     const { database } = this.#world;
     // It would take the commit that is being held with it.
-    await until("the held commit to be delivered", () => this.#taken === undefined, {
+    await until("the held commit to be delivered", () => this.overtaking.busy === undefined, {
       signal: this.#signal,
     });
     await database.stop("immediate");
@@ -233,13 +173,14 @@ export class Injector {
   ): Promise<void> {
     const agent = this.#agent(target);
     // Both lanes at one proxy would only undo each other.
-    const other = agent === this.#taken && which === "database" ? this.#agent(target + 1) : agent;
+    const other =
+      agent === this.overtaking.busy && which === "database" ? this.#agent(target + 1) : agent;
     const link = other.options[which];
     link.set(state, random.between(50, 400));
     try {
       await this.#wait(lastsMs);
     } finally {
-      if (other !== this.#taken || which === "store") link.set("open");
+      if (other !== this.overtaking.busy || which === "store") link.set("open");
     }
   }
 
@@ -260,27 +201,6 @@ export class Injector {
     await client?.kill();
     await this.#wait(lastsMs);
     await client?.start();
-  }
-
-  /** Waits until none of the runs holds anything, and keeps how far the log was then. */
-  async #takenOver(agent: AgentProcess, runs: readonly string[]): Promise<void> {
-    const over = new Set(runs);
-    const { newestFlushId } = await until(
-      `others to take over from ${agent.name}`,
-      async () => {
-        const now = await this.#world.witness.holdings(topic, this.#signal);
-        return now.partitions.every((it) => it.runId !== "" && !over.has(it.runId)) && now;
-      },
-      { signal: this.#signal },
-    );
-    for (const runId of runs) this.overtaken.push({ agent: agent.name, runId, newestFlushId });
-  }
-
-  #fencedWrites(agent: AgentProcess): Promise<number> {
-    const name = "streamhouse_fenced_writes_total";
-    return until(`${agent.name} to answer`, () => agent.metric(name).catch(() => undefined), {
-      signal: this.#signal,
-    });
   }
 
   /** The agent, or the next one that leads partitions now: one that leads none commits nothing. */
@@ -312,9 +232,6 @@ export class Injector {
     await wait(Math.max(0, ms), undefined, { signal: this.#signal });
   }
 }
-
-/** A flush's commit names its object; nothing else that an agent tells the database so often does. */
-const flushKeyEnd = ".seg";
 
 const linkStates = {
   databaseCut: "cut",

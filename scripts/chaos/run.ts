@@ -74,7 +74,7 @@ async function play(
   for (const text of [...world.problems, ...findings]) say(`WRONG: ${text}`);
   say(
     `${unknown.there} sends of unknown outcome are in the log, ${unknown.absent} are not; ` +
-      `agents refused ${injector.fencedWritesSeen} batches after they were overtaken`,
+      `agents refused ${injector.overtaking.fencedWritesSeen} batches after they were overtaken`,
   );
   const allOk = ok && world.problems.length === 0;
   if (!allOk) folder.keep(evidence);
@@ -91,11 +91,11 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
   const { say, signal } = world.options;
   say("no more faults: every agent has to serve, every producer to settle what it sent");
   await Promise.all(agents.map((it) => it.start(signal)));
-  await Promise.all(producers.map((it) => it.finish(signal)));
+  await Promise.all(producers.map((it) => orTrouble(world, it, it.finish(signal))));
   const { partitions } = await witness.holdings(topic, signal);
   const ends = partitions.map((it) => it.end);
   say("consumers read to the end");
-  await Promise.all(consumers.map((it) => it.finish(ends, signal)));
+  await Promise.all(consumers.map((it) => orTrouble(world, it, it.finish(ends, signal))));
   say("reading the log through each agent");
   const topicId = partitions[0]?.topicId ?? "";
   const logs: RunEvidence["logs"][number][] = [];
@@ -107,8 +107,23 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
     logs,
     groups: consumers.map((it) => it.read()),
     commits: await witness.commits(topicId),
-    overtaken: injector.overtaken,
+    overtaken: injector.overtaking.overtaken,
   };
+}
+
+/** A program that does not end is a finding; what it had journaled is judged all the same. */
+async function orTrouble(
+  world: World,
+  client: { kill(): Promise<void> },
+  finished: Promise<void>,
+): Promise<void> {
+  try {
+    await finished;
+  } catch (error) {
+    world.options.signal.throwIfAborted();
+    world.trouble(describe(error));
+    await client.kill();
+  }
 }
 
 /** The agents' own conservation laws hold after all of it. */

@@ -7,9 +7,10 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 
 /**
  * `open` · `cut` connections are reset, new ones too · `silent` nothing gets through, and what is open breaks when that ends · `held`
- * nothing gets through until it ends, then all of it does · `slow` everything arrives later by `slowMs`.
+ * nothing gets through until it ends, then all of it does · `deaf` only what comes back is held · `slow` everything arrives later by
+ * `slowMs`.
  */
-export type LinkState = "open" | "cut" | "silent" | "held" | "slow";
+export type LinkState = "open" | "cut" | "silent" | "held" | "deaf" | "slow";
 
 /** Bytes that wait in one direction before the sender is stopped. */
 const waitingBytesMax = 4 * 1_048_576;
@@ -77,16 +78,17 @@ export class TcpProxy {
       return;
     }
     const upstream = connect(this.#target.port, this.#target.host);
-    const pair = new Pair(socket, upstream, () => ({
-      passes: this.#state === "open" || this.#state === "slow",
-      slowMs: this.#slowMs,
-    }));
+    const pair = new Pair(socket, upstream, () => {
+      const both = this.#state === "open" || this.#state === "slow";
+      return { there: both || this.#state === "deaf", back: both, slowMs: this.#slowMs };
+    });
     this.#pairs.add(pair);
     pair.onEnd = () => this.#pairs.delete(pair);
   }
 }
 
-type Rules = () => { readonly passes: boolean; readonly slowMs: number };
+/** Whether anything gets there, and back, now. */
+type Rules = () => { readonly there: boolean; readonly back: boolean; readonly slowMs: number };
 
 /** Both directions of one connection. */
 class Pair {
@@ -104,8 +106,8 @@ class Pair {
       socket.on("error", () => this.break());
       socket.on("close", () => this.#closed());
     }
-    this.#there = new Direction(client, upstream, rules);
-    this.#back = new Direction(upstream, client, rules);
+    this.#there = new Direction(client, upstream, rules, "there");
+    this.#back = new Direction(upstream, client, rules, "back");
   }
 
   get heldBytes(): number {
@@ -139,14 +141,16 @@ class Direction {
   readonly #to: Socket;
   readonly #from: Socket;
   readonly #rules: Rules;
+  readonly #way: "there" | "back";
   readonly #waiting: { readonly bytes: Uint8Array | undefined; readonly at: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
   waitingBytes = 0;
 
-  constructor(from: Socket, to: Socket, rules: Rules) {
+  constructor(from: Socket, to: Socket, rules: Rules, way: "there" | "back") {
     this.#from = from;
     this.#to = to;
     this.#rules = rules;
+    this.#way = way;
     from.on("data", (bytes: Uint8Array) => this.#take(bytes));
     from.on("end", () => this.#take(undefined));
     to.on("drain", () => this.pump());
@@ -160,7 +164,7 @@ class Direction {
 
   pump(): void {
     const now = performance.now();
-    while (this.#rules().passes) {
+    while (this.#rules()[this.#way]) {
       const first = this.#waiting[0];
       if (first === undefined || first.at > now || this.#to.writableNeedDrain) break;
       this.#waiting.shift();

@@ -100,6 +100,15 @@ export class Witness {
     });
   }
 
+  /** How many flushes these runs have committed. */
+  async flushesOf(runs: readonly string[], signal?: AbortSignal): Promise<number> {
+    return this.#patiently("the database to tell what was committed", signal, async () => {
+      const [row] = await this.#sql`
+        SELECT count(*) AS flushes FROM chaos.flushes WHERE run_id = ANY (${runs as string[]})`;
+      return Number(row?.flushes);
+    });
+  }
+
   /** Everything that was committed to the topic, beside who held the lease. @throws Error if a flush moved no offset */
   async commits(topicId: string): Promise<readonly CommittedShare[]> {
     const moves = new Map<string, postgres.Row>();

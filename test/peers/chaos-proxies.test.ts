@@ -38,8 +38,12 @@ function portOf(server: Server): number {
 }
 
 describe("the TCP proxy of a chaos run", () => {
+  let echoed = "";
   const echo = createServer((socket) => {
     socket.on("error", () => {});
+    socket.on("data", (bytes: Uint8Array) => {
+      echoed += new TextDecoder().decode(bytes);
+    });
     socket.pipe(socket);
   });
   let proxy: TcpProxy;
@@ -97,6 +101,18 @@ describe("the TCP proxy of a chaos run", () => {
     proxy.set("open");
     await eventually("the end", () => line.broken);
     assert.equal(line.received, "hello");
+  });
+
+  it("holds only what comes back", async () => {
+    const line = new Line(proxy.port);
+    await line.says("hello");
+    proxy.set("deaf");
+    line.socket.write("there");
+    await eventually("bytes that got there", () => echoed.endsWith("there"));
+    assert.equal(line.received, "hello");
+    proxy.set("open");
+    await eventually("what was held", () => line.received === "hellothere");
+    line.socket.destroy();
   });
 
   it("slows down and keeps order", async () => {
