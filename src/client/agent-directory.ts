@@ -37,6 +37,8 @@ export class AgentDirectory {
   /** Addresses that agents named; replaced at each answer, so it is no longer than the cluster. */
   #named: readonly string[] = [];
   #namedAt = Number.NEGATIVE_INFINITY;
+  /** Holders that agents named since: agents may all have been replaced by the time the next list is asked for. */
+  readonly #heard = new Set<string>();
   /** Addresses that failed since the last answer: tried last. */
   readonly #avoided = new Set<string>();
   #preferred: string | undefined;
@@ -58,6 +60,11 @@ export class AgentDirectory {
   /** The agent that answered last. */
   get preferred(): string | undefined {
     return this.#preferred;
+  }
+
+  /** Some agent says that an agent is there. */
+  heard(address: string): void {
+    if (address !== "") this.#heard.add(address);
   }
 
   /** The address does not answer: look for another before it is tried again. */
@@ -93,7 +100,7 @@ export class AgentDirectory {
   /** Those that are wanted in an order of chance, so that many clients spread over the agents; then those that failed. */
   #candidates(): string[] {
     const first = this.#transport.bootstrap;
-    const all = [...new Set([...first, ...this.#named])];
+    const all = [...new Set([...first, ...this.#named, ...this.#heard])];
     const shift = (this.#random(new Uint8Array(1))[0] ?? 0) % all.length;
     const turned = [...all.slice(shift), ...all.slice(0, shift)];
     const wanted = turned.filter((it) => !this.#avoided.has(it));
@@ -110,6 +117,7 @@ export class AgentDirectory {
         const there = answer.agents.filter((it) => it.live && !it.retiring && it.address !== "");
         this.#named = there.map((it) => it.address);
         this.#namedAt = this.#clock.monotonic();
+        this.#heard.clear();
         this.#transport.keep?.(new Set(answer.agents.map((it) => it.address)));
       } catch (thrown) {
         const error = asStreamHouseError(thrown, "describeCluster");

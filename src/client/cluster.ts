@@ -32,9 +32,9 @@ export interface Cluster {
   all(signal?: AbortSignal): Promise<readonly AgentConnection[]>;
   /**
    * Tells what a call said, so that the next `holder()` or `topic()` asks again or goes elsewhere. For a partition whose holder
-   * is not known, it is about the agent that `any()` answered.
+   * is not known, it is about the agent that `any()` answered. `from`: who said it, where that is known.
    */
-  note(topicId: string, partition: number, error: unknown): void;
+  note(topicId: string, partition: number, error: unknown, from?: AgentConnection): void;
   /** Closes the transport too. */
   close(): Promise<void>;
 }
@@ -144,19 +144,21 @@ class CachedCluster implements Cluster {
     return addresses.map((address) => this.#transport.connection(address));
   }
 
-  note(topicId: string, partition: number, error: unknown): void {
+  note(topicId: string, partition: number, error: unknown, from?: AgentConnection): void {
     if (!StreamHouseError.is(error)) return;
     const known = this.#byId.get(topicId);
     if (isAway(error) || (topicId === "" && isWorthAskingElsewhere(error))) {
-      const address = known?.holders.get(partition);
+      // Another failure may have been noted before: then who holds it by now is not who answered.
+      const address = from?.address ?? known?.holders.get(partition);
       this.#forgetAgent(
         address === undefined || address === "" ? this.#directory.preferred : address,
       );
-      known?.holders.delete(partition);
+      if (from === undefined) known?.holders.delete(partition);
       return;
     }
     switch (error.code) {
       case "NOT_LEASE_HOLDER":
+        this.#directory.heard(error.holderAddress ?? "");
         if (error.holderAddress === undefined) known?.holders.delete(partition);
         else known?.holders.set(partition, error.holderAddress);
         return;
@@ -263,6 +265,7 @@ class CachedCluster implements Cluster {
   #remember(answer: DescribeTopicResponse): KnownTopic {
     const topic = topicOf(answer.topic);
     const holders = new Map(answer.partitions.map((it) => [it.partition, it.holderAddress]));
+    for (const address of holders.values()) this.#directory.heard(address);
     const known: KnownTopic = { topic, holders, askedAt: this.#clock.monotonic() };
     const before = this.#idByName.get(topic.name);
     if (before !== undefined && before !== topic.id) this.#forgetTopic(before);

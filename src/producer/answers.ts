@@ -158,7 +158,7 @@ export class Answers {
     // The first answer of those on their way said that it moved: the others come from the agent that is left, and say nothing of the next.
     const isNews = partition.connection !== undefined || error.holderAddress !== undefined;
     if (known !== undefined && isNews)
-      this.#components.cluster.note(known.id, partition.index, error);
+      this.#components.cluster.note(known.id, partition.index, error, partition.sentTo);
     partition.connection = undefined;
   }
 

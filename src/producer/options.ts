@@ -14,13 +14,16 @@ export type Acks = "durable" | "buffered" | "none";
 export interface ProducerOptions {
   /**
    * `durable` (default): answered when the record is in the object store and committed. `buffered`: answered when the
-   * agent has accepted it; lost if the agent dies before its next flush. `none`: answered when the agent has
-   * received it; lost as well if the agent refuses it. The last two answer no offset.
+   * agent has accepted it; lost if the agent dies, or loses the partition to another agent, before its next flush (an agent
+   * that is stopped in order flushes first). `none`: answered when the agent has received it; lost as well if the agent refuses
+   * it, as one does that no longer holds the partition. The last two answer no offset, and are not sent again when it is not known
+   * whether they arrived.
    */
   readonly acks?: Acks | undefined;
   /**
-   * Retries never write a record twice. Default: true with durable acks, false otherwise (true is refused
-   * there: nobody keeps sequences for records that may be lost).
+   * Retries never write a record twice, over a fail-over either. Default: true with durable acks, false otherwise (true is refused
+   * there: nobody keeps sequences for records that may be lost). Without it a batch whose outcome is not known fails with outcome
+   * `unknown`: an agent that dies or is cut off in the middle fails what was on its way to it.
    */
   readonly idempotent?: boolean | undefined;
   /** A batch is sent when it has this many bytes (before compression). Default 1 MiB. */

@@ -151,6 +151,29 @@ describe("the cluster client", () => {
     assert.equal((await cluster.any()).address, "c:1");
   });
 
+  it("finds agents that it heard of as holders when all that were named before are gone", async () => {
+    const { cluster, transport } = setUp();
+    const { id } = await cluster.topic("orders");
+    const moved = { code: "NOT_LEASE_HOLDER", kind: "unavailable", message: "moved" } as const;
+    cluster.note(id, 0, new StreamHouseError({ ...moved, holderAddress: "new:1" }));
+    transport.down.add("a:1").add("b:1").add("c:1");
+    cluster.note("", -1, unreachable("a:1"));
+    assert.equal((await cluster.any()).address, "new:1");
+  });
+
+  it("takes a failure for that of the agent that it came from, whoever holds the partition by now", async () => {
+    const { cluster, transport } = setUp();
+    const { id } = await cluster.topic("orders");
+    const moved = { code: "NOT_LEASE_HOLDER", kind: "unavailable", message: "moved" } as const;
+    cluster.note(id, 1, new StreamHouseError({ ...moved, holderAddress: "c:1" }));
+    const preferred = await cluster.any();
+    const from = transport.connection("b:1");
+    for (let i = 0; i < 3; i++) cluster.note(id, 1, unreachable("b:1"), from);
+    assert.equal((await cluster.holder(id, 1)).address, "c:1");
+    assert.equal((await cluster.any()).address, preferred.address);
+    assert.equal(transport.seen("c:1").length, 0, "nobody else had to be looked for");
+  });
+
   it("names every address that it tried, and why each failed", async () => {
     const { cluster, transport } = setUp(["x:1", "y:2", "z:3"]);
     for (const address of ["x:1", "y:2", "z:3"]) transport.down.add(address);
