@@ -45,7 +45,7 @@ export interface LeaseEvents {
 const RENEWALS_OPEN_MAX = 3;
 
 /** The living are counted this often in a renewal interval, so that a dead agent is noticed soon after its time has run out. */
-const ROLL_CALLS = 3;
+const ROLL_CALLS = 6;
 
 export class LeaseManager implements FlushLease {
   readonly #parts: LeaseManagerComponents;
