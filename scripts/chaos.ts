@@ -8,7 +8,9 @@ import { runChaos } from "./chaos/run.ts";
 import { createSchedule } from "./chaos/schedule.ts";
 import { type ChaosSettings, kindsText, readSettings } from "./chaos/settings.ts";
 
-process.exitCode = await main();
+const code = await main();
+// Everything that a run started has ended by now; a socket that a library keeps must not keep this process. First the output's turn.
+process.stdout.write("", () => process.exit(code));
 
 async function main(): Promise<number> {
   const request = readSettings(process.argv.slice(2));
