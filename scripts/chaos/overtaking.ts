@@ -46,8 +46,8 @@ export class Overtaking {
 
   /**
    * Its commit is on its way when it stops, and is delivered only after another run has its leases: the most dangerous moment there is.
-   * It must be refused, and the agent must say so. One that wakes may give its call to the database up before it reads the answer: it
-   * then never hears of the refusal, and if nothing waits behind that commit it has nothing to tell. So it is put to sleep again.
+   * It must be refused, and the agent must say so. Where the other lane broke the connection meanwhile there is no refusal to hear of:
+   * then it is put to sleep again.
    */
   async pauseCommitting(agent: AgentProcess, lastsMs: number): Promise<void> {
     for (let tries = 1; tries <= sleepsMax; tries++) {

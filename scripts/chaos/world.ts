@@ -21,6 +21,12 @@ import { Witness } from "./witness.ts";
 
 export const topic = "chaos";
 
+/**
+ * An agent waits for an answer a little longer than this. It must outlast its sleep: one that gave its commit up at the moment of waking
+ * would never read the refusal, which it is to tell of.
+ */
+const statementMs = 60_000;
+
 export interface WorldOptions {
   readonly settings: ChaosSettings;
   /** Journals and logs. */
@@ -98,7 +104,7 @@ export class World {
       {
         ...{ name, agentId, runtime, grpcPort, httpPort, database, store },
         storeUrl: rgw.url("chaos", `http://127.0.0.1:${store.port}`),
-        metadataUrl: this.#databaseUrl.replace(`:${this.database.port}/`, `:${database.port}/`),
+        metadataUrl: `${this.#databaseUrl.replace(`:${this.database.port}/`, `:${database.port}/`)}?statement_timeout=${statementMs}`,
         env: rgw.env,
         log: join(this.options.folder, `${name}.log`),
         onCrash: (text) => this.trouble(text),
