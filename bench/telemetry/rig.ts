@@ -33,7 +33,7 @@ async function openGrpc(telemetry: TelemetryOptions | false): Promise<Rig> {
   const teardown = new Teardown(silentLogger);
   const runId = createUlid(systemClock.now(), systemRandom);
   try {
-    const opened = openMemoryStores({ ...common, runId, teardown });
+    const opened = openMemoryStores({ ...common, teardown });
     const { predecessorsDead, ...stores } = opened;
     const agent = createAgent({ ...stores, ...common, telemetry }, { runId, predecessorsDead });
     teardown.add("agent", () => agent.stop());

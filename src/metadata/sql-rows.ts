@@ -1,4 +1,4 @@
-/** Column readers for rows of a database: a wrong type is a defect, and is said at once. Used by the rooms `postgres-*.ts`. */
+/** Column readers for rows of a database: a wrong type is a defect, and is said at once. Used by the rooms `sqlite-*.ts` and `postgres-*.ts`. */
 
 export type SqlRow = Readonly<Record<string, unknown>>;
 

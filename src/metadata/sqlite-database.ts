@@ -16,12 +16,11 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Clock } from "../core/clock.ts";
 import { closed } from "../core/errors.ts";
 import { type Migration, migrations, pendingMigrations } from "./schema.ts";
+import type { SqlRow } from "./sql-rows.ts";
 import { sqliteError } from "./sqlite-errors.ts";
 
 /** What a column can hold or be given. */
 export type SqlValue = null | number | string | Uint8Array;
-
-export type SqlRow = Readonly<Record<string, unknown>>;
 
 export interface SqliteDatabaseOptions {
   readonly path: string;
@@ -183,23 +182,4 @@ export class SqliteDatabase {
       throw error;
     }
   }
-}
-
-/** Column readers: a wrong type is a defect, and is said at once. */
-export function numberOf(row: SqlRow, column: string): number {
-  const value = row[column];
-  if (typeof value === "number") return value;
-  throw new TypeError(`column ${column} holds ${typeof value}, not a number`);
-}
-
-export function textOf(row: SqlRow, column: string): string {
-  const value = row[column];
-  if (typeof value === "string") return value;
-  throw new TypeError(`column ${column} holds ${typeof value}, not text`);
-}
-
-export function bytesOf(row: SqlRow, column: string): Uint8Array {
-  const value = row[column];
-  if (value instanceof Uint8Array) return value;
-  throw new TypeError(`column ${column} holds ${typeof value}, not bytes`);
 }

@@ -3,7 +3,8 @@ import { StreamHouseError } from "../core/errors.ts";
 import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import { type ChunkIndexEntry, decodeIndex, encodeIndex } from "../format/chunk-index.ts";
 import type { CommittedFlush, FlushCommit, FlushOutcome, MetadataStore } from "./metadata-store.ts";
-import { bytesOf, numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import { bytesOf, numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import type { SqliteDatabase } from "./sqlite-database.ts";
 import { isLive } from "./sqlite-leases.ts";
 import { doom, isSwept } from "./sqlite-sweeps.ts";
 

@@ -16,7 +16,8 @@ import type {
   OffsetCommitInput,
   StoredOffset,
 } from "./metadata-store.ts";
-import { numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import type { SqliteDatabase } from "./sqlite-database.ts";
 import {
   assignmentOf,
   ensureGroup,

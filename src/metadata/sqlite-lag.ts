@@ -5,7 +5,8 @@
  */
 import type { TopicPartition } from "../core/topic.ts";
 import type { LagRow, LagSnapshot, MetadataStore } from "./metadata-store.ts";
-import { numberOf, type SqlReader, type SqlRow, textOf } from "./sqlite-database.ts";
+import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import type { SqlReader } from "./sqlite-database.ts";
 import type { ReadingSteps, SqliteSnapshots } from "./sqlite-snapshots.ts";
 
 const MEMBERS =

@@ -2,7 +2,8 @@
 import { StreamHouseError } from "../core/errors.ts";
 import type { TopicPartition } from "../core/topic.ts";
 import type { AgentLoad, AgentRun, LeaseGrant, MetadataStore } from "./metadata-store.ts";
-import { bytesOf, numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import { bytesOf, numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import type { SqliteDatabase } from "./sqlite-database.ts";
 
 type LeaseStore = Pick<
   MetadataStore,

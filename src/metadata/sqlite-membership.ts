@@ -9,7 +9,8 @@ import { limits } from "../core/limits.ts";
 import { partitionKey } from "../core/topic.ts";
 import { memberFenced, tooManyGroups, tooManyMembers, unknownMember } from "./group-rules.ts";
 import type { GroupAssignment, HeartbeatInput, HeartbeatResult } from "./metadata-store.ts";
-import { numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import type { SqliteDatabase } from "./sqlite-database.ts";
 
 export interface Member {
   readonly memberId: string;

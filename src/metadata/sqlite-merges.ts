@@ -3,7 +3,8 @@ import { decodeIndex, encodeIndex } from "../format/chunk-index.ts";
 import { checkSegment, mergeDefect } from "./merge-rules.ts";
 import type { CommittedMerge, MergedSegment, MergeOutcome } from "./merge-store.ts";
 import type { MetadataStore } from "./metadata-store.ts";
-import { bytesOf, numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import { bytesOf, numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import type { SqliteDatabase } from "./sqlite-database.ts";
 import { isLive } from "./sqlite-leases.ts";
 import { doom, isSwept } from "./sqlite-sweeps.ts";
 

@@ -8,7 +8,8 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Clock, sleep } from "../core/clock.ts";
 import { closed } from "../core/errors.ts";
 import { TimeSlice } from "../core/time-slice.ts";
-import type { SqliteDatabase, SqlReader, SqlRow, SqlValue } from "./sqlite-database.ts";
+import type { SqlRow } from "./sql-rows.ts";
+import type { SqliteDatabase, SqlReader, SqlValue } from "./sqlite-database.ts";
 import { sqliteError } from "./sqlite-errors.ts";
 
 /** Reads; each `yield` is a moment at which others may have their turn. */

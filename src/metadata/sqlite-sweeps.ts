@@ -1,6 +1,7 @@
 /** Objects that wait for their deletion and keys that were given up, in SQLite. Part of `createSqliteMetadata`. */
 import type { MetadataStore } from "./metadata-store.ts";
-import { type SqliteDatabase, textOf } from "./sqlite-database.ts";
+import { textOf } from "./sql-rows.ts";
+import type { SqliteDatabase } from "./sqlite-database.ts";
 
 type SweepStore = Pick<MetadataStore, "listDoomed" | "forgetDoomed" | "sweepKeys" | "forgetSwept">;
 

@@ -3,7 +3,8 @@ import { createUuid, type RandomBytes } from "../core/ids.ts";
 import { limits } from "../core/limits.ts";
 import { checkTopicName, type Topic, type TopicPartition } from "../core/topic.ts";
 import type { MetadataStore, PartitionBounds } from "./metadata-store.ts";
-import { numberOf, type SqliteDatabase, type SqlRow, textOf } from "./sqlite-database.ts";
+import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import type { SqliteDatabase } from "./sqlite-database.ts";
 import {
   checkPartitions,
   checkRetention,

@@ -51,7 +51,7 @@ export async function embed(
   const teardown = new Teardown(logger);
   try {
     const runId = createUlid(clock.now(), random);
-    const components = { clock, logger, runId, teardown };
+    const components = { clock, logger, teardown };
     const { predecessorsDead, ...stores } =
       (await openStores(options, components)) ?? openMemoryStores(components);
     const agent = createAgent(

@@ -88,7 +88,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   const clock = systemClock;
   const random = systemRandom;
   const runId = createUlid(clock.now(), random);
-  const stores = await openStores(options, { clock, logger, runId, teardown });
+  const stores = await openStores(options, { clock, logger, teardown });
   if (stores === undefined) throw nothingNamed();
   const telemetry = await findTelemetry(options.telemetry, options.logger, teardown);
   const agent = createAgent(

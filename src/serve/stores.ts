@@ -41,7 +41,6 @@ export interface Stores {
 export interface StoresComponents {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly runId: string;
   readonly teardown: Teardown;
 }
 
@@ -80,7 +79,7 @@ async function openSharedStores(
   metadata: string | MetadataStore,
   components: StoresComponents,
 ): Promise<Stores> {
-  const { clock, runId, teardown } = components;
+  const { clock, teardown } = components;
   const opened =
     typeof metadata === "string" ? await openMetadataUrl(metadata, components) : metadata;
   if (opened !== metadata) teardown.add("metadata", () => opened.close());
@@ -96,7 +95,7 @@ async function openSharedStores(
  * @throws StreamHouseError `DATA_FOLDER_IN_USE`, `DATA_FOLDER_UNUSABLE`, `METADATA_TOO_NEW`, `STORE_FULL`
  */
 export async function openFolderStores(dir: string, components: StoresComponents): Promise<Stores> {
-  const { clock, runId, teardown } = components;
+  const { clock, teardown } = components;
   const folder = await openDataFolder(dir);
   teardown.add("data folder", () => folder.release());
   const metadata = createSqliteMetadata({ path: folder.metadataPath, clock });
@@ -110,7 +109,7 @@ export async function openFolderStores(dir: string, components: StoresComponents
 
 /** Everything in this process's memory, gone with it. */
 export function openMemoryStores(components: StoresComponents): Stores {
-  const { clock, runId, teardown } = components;
+  const { clock, teardown } = components;
   const metadata = createSqliteMetadata({ path: ":memory:", clock });
   teardown.add("metadata", () => metadata.close());
   const store = createMemoryStore({ clock });

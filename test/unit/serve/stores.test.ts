@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { systemClock } from "../../../src/core/clock.ts";
 import { StreamHouseError } from "../../../src/core/errors.ts";
-import { createUlid } from "../../../src/core/ids.ts";
 import { silentLogger } from "../../../src/core/logger.ts";
 import { createSqliteMetadata } from "../../../src/metadata/sqlite.ts";
 import { embed } from "../../../src/serve/embed.ts";
@@ -18,11 +17,9 @@ import { root } from "../../structure/source-tree.ts";
 
 function open(options: StoreOptions) {
   const teardown = new Teardown(silentLogger);
-  const runId = createUlid(Date.now());
   const opening = openStores(options, {
     clock: systemClock,
     logger: silentLogger,
-    runId,
     teardown,
   });
   return { opening, teardown };
