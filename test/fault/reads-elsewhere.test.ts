@@ -136,7 +136,8 @@ describe("a fetch at an agent that does not hold the partition", () => {
     await clock.until(sendAndWait(other, "t", ["b"]));
     const at = clock.monotonic();
     assert.deepEqual(await clock.until(waiting), [[1, "b"]]);
-    assert.ok(clock.monotonic() - at <= 400);
+    // A question that was under way was too early: the one after it finds the record.
+    assert.ok(clock.monotonic() - at <= 2 * 300);
     await fleet.stop();
   });
 });
