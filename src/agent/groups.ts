@@ -11,6 +11,8 @@ import type { FetchRequest } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import type {
   CommitOffsetsRequest,
   CommitOffsetsResponse,
+  DeleteGroupRequest,
+  DeleteGroupResponse,
   DescribeGroupRequest,
   FetchOffsetsRequest,
   FetchOffsetsResponse,
@@ -22,6 +24,7 @@ import type {
 } from "../rpc/gen/streamhouse/v1/group.ts";
 
 const SESSION_MS = { default: 10_000, min: 1_000, max: 300_000 };
+const REBALANCE_MS = { default: 60_000, min: 1_000, max: 3_600_000 };
 
 /** How long a fetch trusts what metadata said about a member. */
 const MEMBER_KNOWN_MS = 1_000;
@@ -58,17 +61,25 @@ export class Groups {
         `at most ${limits.partitionsPerRequestMax}`,
       );
     }
-    const sessionTimeoutMs = request.sessionTimeoutMs || SESSION_MS.default;
-    if (sessionTimeoutMs < SESSION_MS.min || sessionTimeoutMs > SESSION_MS.max) {
-      const range = `${SESSION_MS.min} to ${SESSION_MS.max}, or 0 for ${SESSION_MS.default}`;
-      throw wrong("session_timeout_ms", `is ${sessionTimeoutMs}`, range);
-    }
-    const input = { group, memberId, memberEpoch, clientId, topics, sessionTimeoutMs };
+    checkText("instance_id", request.instanceId, limits.groupNameCharactersMax);
+    checkCount("owned", request.owned.length);
+    const { instanceId, owned } = request;
+    const sessionTimeoutMs = within("session_timeout_ms", request.sessionTimeoutMs, SESSION_MS);
+    const rebalanceTimeoutMs = within(
+      "rebalance_timeout_ms",
+      request.rebalanceTimeoutMs,
+      REBALANCE_MS,
+    );
+    const input = {
+      ...{ group, memberId, instanceId, memberEpoch, clientId, topics, owned },
+      ...{ sessionTimeoutMs, rebalanceTimeoutMs },
+    };
     const answer = await this.#metadata.heartbeat(input).catch((error: unknown) => {
       this.#members.delete(memberKey(group, memberId));
       throw error;
     });
-    this.#remember(group, memberId, answer.memberEpoch, answer.assigned);
+    const holds = [...answer.assigned, ...answer.revoking];
+    this.#remember(group, memberId, answer.memberEpoch, holds);
     return {
       memberEpoch: answer.memberEpoch,
       heartbeatIntervalMs: Math.floor(sessionTimeoutMs / 3),
@@ -84,7 +95,8 @@ export class Groups {
     checkGroup(request.group);
     checkMemberId(request.memberId);
     this.#members.delete(memberKey(request.group, request.memberId));
-    await this.#metadata.leaveGroup(request.group, request.memberId);
+    const { keepPlace } = request;
+    await this.#metadata.leaveGroup(request.group, request.memberId, { keepPlace });
     return {};
   }
 
@@ -119,6 +131,12 @@ export class Groups {
   async list(): Promise<ListGroupsResponse> {
     const groups = await this.#metadata.listGroups();
     return { groups: groups.map((it) => ({ ...it })) };
+  }
+
+  async delete(request: DeleteGroupRequest): Promise<DeleteGroupResponse> {
+    checkGroup(request.group);
+    await this.#metadata.deleteGroup(request.group);
+    return {};
   }
 
   /**
@@ -161,7 +179,8 @@ export class Groups {
       this.#members.delete(memberKey(group, memberId));
       return undefined;
     }
-    return this.#remember(group, memberId, member.memberEpoch, member.assigned);
+    const holds = [...member.assigned, ...member.revoking];
+    return this.#remember(group, memberId, member.memberEpoch, holds);
   }
 
   #remember(
@@ -211,6 +230,18 @@ function checkMemberId(memberId: string): void {
 
 function checkText(field: string, text: string, max: number): void {
   if (text.length > max) throw wrong(field, `has ${text.length} characters`, `at most ${max}`);
+}
+
+/** 0 stands for the default. */
+function within(
+  field: string,
+  asked: number,
+  range: { readonly default: number; readonly min: number; readonly max: number },
+): number {
+  const value = asked || range.default;
+  if (value >= range.min && value <= range.max) return value;
+  const expected = `${range.min} to ${range.max}, or 0 for ${range.default}`;
+  throw wrong(field, `is ${value}`, expected);
 }
 
 function checkCount(field: string, count: number): void {

@@ -4,7 +4,12 @@
  * failed refresh keeps the old values and is counted. METRICS rule 1. Run by the agent's ticker and before each collection.
  */
 import { partitionKey } from "../core/topic.ts";
-import type { GroupState, LagRow, MetadataStore } from "../metadata/metadata-store.ts";
+import type {
+  GroupAssignment,
+  GroupState,
+  LagRow,
+  MetadataStore,
+} from "../metadata/metadata-store.ts";
 import type {
   DescribeGroupRequest,
   DescribeGroupResponse,
@@ -98,7 +103,8 @@ export class LagMonitor {
     const known = new Set(rows.map(keyOf));
     for (const it of positions) if (!known.has(keyOf(it))) lags.push(notThere(it));
     const groupEpoch = state?.groupEpoch ?? 0;
-    return { group, groupEpoch, members: toMembers(state), lags, asOfMs };
+    const phase = state?.state ?? "empty";
+    return { group, groupEpoch, state: phase, members: toMembers(state), lags, asOfMs };
   }
 }
 
@@ -107,10 +113,16 @@ function keyOf(it: { readonly topicId: string; readonly partition: number }): st
 }
 
 function toMembers(state: GroupState | undefined): GroupMember[] {
-  return (state?.members ?? []).map(({ memberId, clientId, memberEpoch, assigned }) => ({
-    ...{ memberId, clientId, memberEpoch },
-    assigned: assigned.map(({ topicId, topic, partition }) => ({ topicId, topic, partition })),
-  }));
+  const partitionsOf = (all: readonly GroupAssignment[]) =>
+    all.map(({ topicId, topic, partition }) => ({ topicId, topic, partition }));
+  return (state?.members ?? []).map(
+    ({ memberId, instanceId, clientId, memberEpoch, topics, expiresInMs, ...its }) => ({
+      ...{ memberId, instanceId, clientId, memberEpoch, topics: [...topics] },
+      sessionLeftMs: Math.max(0, Math.floor(expiresInMs)),
+      assigned: partitionsOf(its.assigned),
+      revoking: partitionsOf(its.revoking),
+    }),
+  );
 }
 
 function toPartitionLag(row: LagRow, count: LagCount, seconds: number): PartitionLag {

@@ -61,6 +61,7 @@ export function createServices(components: ServicesComponents): AgentApi {
       checkDescribe(request);
       return lag.describe(request);
     }),
+    deleteGroup: serve("deleteGroup", (request) => groups.delete(request)),
     createTopic: serve("createTopic", (request) => admin.createTopic(request)),
     deleteTopic: serve("deleteTopic", (request) => admin.deleteTopic(request)),
     listTopics: serve("listTopics", () => admin.listTopics()),

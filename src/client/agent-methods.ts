@@ -12,6 +12,7 @@ const methods: Readonly<Record<keyof AgentApi, true>> = {
   fetchOffsets: true,
   listGroups: true,
   describeGroup: true,
+  deleteGroup: true,
   createTopic: true,
   deleteTopic: true,
   listTopics: true,

@@ -89,7 +89,7 @@ export class GroupSession {
   async leave(persistence: Persistence): Promise<void> {
     if (this.#epoch === 0) return;
     const { group, memberId } = this.#settings;
-    const request = { group, memberId, memberEpoch: this.#epoch };
+    const request = { group, memberId, memberEpoch: this.#epoch, keepPlace: false };
     this.#epoch = 0;
     try {
       await askAny(this.#parts, ({ api }, call) => api.leave(request, call), persistence);
@@ -154,7 +154,10 @@ export class GroupSession {
       this.#parts,
       ({ api }, call) => {
         const owned = [...this.#events.owned()];
-        const own = { group, memberId, memberEpoch: this.#epoch, sessionTimeoutMs, owned };
+        const own = {
+          ...{ group, memberId, memberEpoch: this.#epoch, sessionTimeoutMs, owned },
+          ...{ instanceId: "", rebalanceTimeoutMs: 0 },
+        };
         return api.heartbeat(
           { ...own, topics: [...topics], clientId: this.#parts.clientId },
           { ...call, signal },

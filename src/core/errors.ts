@@ -45,6 +45,8 @@ export type ErrorCode =
   | "GROUP_FENCED"
   | "UNKNOWN_MEMBER"
   | "GROUP_BUSY"
+  | "GROUP_NOT_FOUND"
+  | "INSTANCE_ID_IN_USE"
   | "OVERLOADED"
   | "AGENT_UNREACHABLE"
   | "AGENT_DRAINING"

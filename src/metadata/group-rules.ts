@@ -88,3 +88,17 @@ function overloaded(message: string): StreamHouseError {
     retryAfterMs: 1_000,
   });
 }
+
+/** @throws StreamHouseError `GROUP_BUSY` */
+export function groupInUse(group: string, members: number): StreamHouseError {
+  return new StreamHouseError({
+    code: "GROUP_BUSY",
+    kind: "conflict",
+    message: `group ${group} has ${members} live members and cannot be deleted: stop them first`,
+  });
+}
+
+export function groupNotFound(group: string): StreamHouseError {
+  const what = `group ${group} does not exist: nobody ever used it, or it was deleted, or its offsets expired`;
+  return invalid("GROUP_NOT_FOUND", what, { field: "group" });
+}

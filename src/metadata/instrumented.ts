@@ -50,6 +50,8 @@ const operations: Readonly<Record<Operation, true>> = {
   fetchOffsets: true,
   listGroups: true,
   describeGroup: true,
+  deleteGroup: true,
+  expireOffsets: true,
   lagSnapshot: true,
 };
 

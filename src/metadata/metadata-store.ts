@@ -107,32 +107,70 @@ export interface GroupAssignment extends TopicPartition {
   readonly topic: string;
 }
 
+/** A partition that a member has, and the group's epoch at which it got it. */
+export interface MemberPartition extends GroupAssignment {
+  readonly epoch: number;
+}
+
 export interface HeartbeatInput {
   readonly group: string;
   readonly memberId: string;
+  /** A name that stays when the consumer restarts; empty: a dynamic member. */
+  readonly instanceId: string;
   /** 0 joins. */
   readonly memberEpoch: number;
   readonly clientId: string;
   readonly topics: readonly string[];
   readonly sessionTimeoutMs: number;
+  /** How long it has to let go of what is to be revoked, from when it was told. */
+  readonly rebalanceTimeoutMs: number;
+  /**
+   * What it holds: all that it was told it has, without what it let go of since. Only what is missing here is given to others, and only
+   * from a member whose epoch shows that it knew of it.
+   */
+  readonly owned: readonly TopicPartition[];
 }
 
 export interface HeartbeatResult {
   readonly memberEpoch: number;
-  readonly assigned: readonly GroupAssignment[];
+  /** All that it may read now, by topic name and partition. What it holds and does not find here, it is to let go of. */
+  readonly assigned: readonly MemberPartition[];
+  /** What it is to let go of, and holds still: until then its fetches and commits there are as good as before. */
+  readonly revoking: readonly MemberPartition[];
 }
 
 export interface GroupMemberState {
   readonly memberId: string;
+  /** Empty: a dynamic member. */
+  readonly instanceId: string;
   readonly clientId: string;
   readonly memberEpoch: number;
-  readonly assigned: readonly GroupAssignment[];
+  /** What it subscribed to, sorted. */
+  readonly topics: readonly string[];
+  /** Until its session ends, unless it calls again; by the store's clock. */
+  readonly expiresInMs: number;
+  readonly assigned: readonly MemberPartition[];
+  /** What it holds and is to let go of. */
+  readonly revoking: readonly MemberPartition[];
 }
+
+/** `empty`: no live member. `reconciling`: a partition is on its way from one member to another. `stable`: everybody has its share. */
+export type GroupPhase = "empty" | "stable" | "reconciling";
 
 export interface GroupState {
   readonly group: string;
   readonly groupEpoch: number;
+  readonly state: GroupPhase;
+  /** The live ones, in the order of joining; among them static ones whose place is kept. */
   readonly members: readonly GroupMemberState[];
+}
+
+export interface GroupSummary {
+  readonly group: string;
+  /** Live ones. */
+  readonly members: number;
+  readonly groupEpoch: number;
+  readonly state: GroupPhase;
 }
 
 /** One row of the consistent cut that lag is computed from. */
@@ -248,14 +286,25 @@ export interface MetadataStore extends MergeStore {
 
   // Groups
   /**
-   * Joins or stays. For now one member has all partitions of its topics and the others wait with none until it
-   * leaves or its session ends. @throws `UNKNOWN_MEMBER` (join again with epoch 0), `GROUP_FENCED`
+   * Joins or stays. Each member gets its share of the partitions of its topics; one that somebody else holds comes when that one has let
+   * it go, or is out of the group (its session ended, or it did not let go within its rebalance timeout). A member that is to let
+   * go keeps its epoch until it has. With the instance id of a member whose place is kept, or whose session ended, it takes that place.
+   * @throws `UNKNOWN_MEMBER` (join again with epoch 0), `GROUP_FENCED`, `INSTANCE_ID_IN_USE`
    */
   heartbeat(input: HeartbeatInput): Promise<HeartbeatResult>;
-  leaveGroup(group: string, memberId: string): Promise<void>;
   /**
-   * With a member: it must be live and hold the partitions at this epoch. Without (`memberId` empty): the group must have no live
-   * member. All or none are stored. @throws `UNKNOWN_MEMBER`, `GROUP_FENCED`, `GROUP_BUSY`, `TOPIC_NOT_FOUND`
+   * Its partitions are free at once. With `keepPlace` a static member's stay its own until its session ends, counted from now; a
+   * dynamic member just leaves. Nothing happens if there is no such member.
+   */
+  leaveGroup(
+    group: string,
+    memberId: string,
+    options: { readonly keepPlace: boolean },
+  ): Promise<void>;
+  /**
+   * With a member: it must be live and hold the partitions, also those that it is to let go of, since an epoch not after the one it
+   * says, which is not after its own. Without (`memberId` empty): the group must have no live member. All or none are
+   * stored. @throws `UNKNOWN_MEMBER`, `GROUP_FENCED`, `GROUP_BUSY`, `TOPIC_NOT_FOUND`
    */
   commitOffsets(
     group: string,
@@ -266,9 +315,16 @@ export interface MetadataStore extends MergeStore {
     group: string,
     partitions?: readonly TopicPartition[],
   ): Promise<readonly StoredOffset[]>;
-  listGroups(): Promise<readonly { group: string; members: number; groupEpoch: number }[]>;
+  listGroups(): Promise<readonly GroupSummary[]>;
   /** Undefined if nobody ever used the group. */
   describeGroup(group: string): Promise<GroupState | undefined>;
+  /** Forgets the group and its offsets. @throws `GROUP_BUSY` while it has live members, `GROUP_NOT_FOUND` */
+  deleteGroup(group: string): Promise<void>;
+  /**
+   * Forgets groups that had no live member and no commit for `retentionMs`, with their offsets; at most `max` of them. Answers
+   * how many.
+   */
+  expireOffsets(retentionMs: number, max: number): Promise<number>;
   /**
    * What was committed, by the living and the dead, and what live members have: of all groups, or of one. With `partitions` also
    * these, each with a row of the group, unless they do not exist. The empty group is nobody's: it has those rows only.

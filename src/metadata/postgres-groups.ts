@@ -4,6 +4,8 @@ import {
   checkGroup,
   checkOffset,
   groupBusy,
+  groupInUse,
+  groupNotFound,
   memberFenced,
   noSuchPartition,
   notAssigned,
@@ -24,7 +26,14 @@ import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
 
 type GroupStore = Pick<
   MetadataStore,
-  "heartbeat" | "leaveGroup" | "commitOffsets" | "fetchOffsets" | "listGroups" | "describeGroup"
+  | "heartbeat"
+  | "leaveGroup"
+  | "commitOffsets"
+  | "fetchOffsets"
+  | "listGroups"
+  | "describeGroup"
+  | "deleteGroup"
+  | "expireOffsets"
 >;
 
 interface MemberClaim {
@@ -66,12 +75,28 @@ export function createGroupStore(pool: PostgresPool): GroupStore {
         group: textOf(row, "name"),
         members: numberOf(row, "live"),
         groupEpoch: numberOf(row, "epoch"),
+        state: numberOf(row, "live") > 0 ? ("stable" as const) : ("empty" as const),
       }));
     },
     async describeGroup(group) {
       return pool.transaction({ doing: "describing a group", reads: true, begin: SNAPSHOT }, (tx) =>
         describeGroup(tx, group),
       );
+    },
+    async deleteGroup(group) {
+      await pool.transaction({ doing: "deleting a group" }, async (tx) => {
+        const sql = "SELECT 1 FROM consumer_groups WHERE name = $1 FOR UPDATE";
+        if ((await tx.get(sql, group)) === undefined) throw groupNotFound(group);
+        const live = await liveMembers(tx, group);
+        if (live.length > 0) throw groupInUse(group, live.length);
+        for (const table of ["members", "assignments", "offsets"]) {
+          await tx.all(`DELETE FROM ${table} WHERE group_name = $1`, group);
+        }
+        await tx.all("DELETE FROM consumer_groups WHERE name = $1", group);
+      });
+    },
+    async expireOffsets() {
+      return 0;
     },
   };
 }
@@ -192,11 +217,13 @@ async function describeGroup(
   const row = await tx.get("SELECT epoch FROM consumer_groups WHERE name = $1", group);
   if (row === undefined) return undefined;
   const members: GroupState["members"][number][] = [];
-  for (const { memberId, clientId, memberEpoch } of await liveMembers(tx, group)) {
+  for (const { memberId, clientId, memberEpoch, topics } of await liveMembers(tx, group)) {
     const assigned = await assignmentOf(tx, group, memberId);
-    members.push({ memberId, clientId, memberEpoch, assigned });
+    const rest = { instanceId: "", topics, expiresInMs: 0, revoking: [] };
+    members.push({ memberId, clientId, memberEpoch, assigned, ...rest });
   }
-  return { group, groupEpoch: numberOf(row, "epoch"), members };
+  const state = members.length > 0 ? "stable" : "empty";
+  return { group, groupEpoch: numberOf(row, "epoch"), state, members };
 }
 
 function offsetOf(row: SqlRow): StoredOffset {

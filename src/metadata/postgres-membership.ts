@@ -6,7 +6,12 @@
 import { limits } from "../core/limits.ts";
 import { partitionKey } from "../core/topic.ts";
 import { memberFenced, tooManyGroups, tooManyMembers, unknownMember } from "./group-rules.ts";
-import type { GroupAssignment, HeartbeatInput, HeartbeatResult } from "./metadata-store.ts";
+import type {
+  GroupAssignment,
+  HeartbeatInput,
+  HeartbeatResult,
+  MemberPartition,
+} from "./metadata-store.ts";
 import { arrayOf } from "./postgres-lane.ts";
 import { numbersOf, partitionOf, topicsOf } from "./postgres-partitions.ts";
 import type { PostgresTransaction } from "./postgres-pool.ts";
@@ -57,7 +62,8 @@ export async function heartbeat(
       before,
     );
   }
-  return { memberEpoch: epoch, assigned: await assignmentOf(tx, group, memberId) };
+  const assigned = await assignmentOf(tx, group, memberId);
+  return { memberEpoch: epoch, assigned, revoking: [] };
 }
 
 export async function leave(
@@ -107,14 +113,14 @@ export async function assignmentOf(
   tx: PostgresTransaction,
   group: string,
   memberId: string,
-): Promise<GroupAssignment[]> {
+): Promise<MemberPartition[]> {
   const rows = await tx.all(
-    "SELECT a.topic_id, t.name, a.partition FROM assignments a JOIN topics t ON t.topic_id = a.topic_id " +
+    "SELECT a.topic_id, t.name, a.partition, a.epoch FROM assignments a JOIN topics t ON t.topic_id = a.topic_id " +
       "WHERE a.group_name = $1 AND a.member_id = $2 ORDER BY t.name, a.partition",
     group,
     memberId,
   );
-  return rows.map(assignmentRow);
+  return rows.map((row) => ({ ...assignmentRow(row), epoch: numberOf(row, "epoch") }));
 }
 
 async function addMember(

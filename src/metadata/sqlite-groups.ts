@@ -4,6 +4,8 @@ import {
   checkGroup,
   checkOffset,
   groupBusy,
+  groupInUse,
+  groupNotFound,
   memberFenced,
   noSuchPartition,
   notAssigned,
@@ -29,7 +31,14 @@ import {
 
 type GroupStore = Pick<
   MetadataStore,
-  "heartbeat" | "leaveGroup" | "commitOffsets" | "fetchOffsets" | "listGroups" | "describeGroup"
+  | "heartbeat"
+  | "leaveGroup"
+  | "commitOffsets"
+  | "fetchOffsets"
+  | "listGroups"
+  | "describeGroup"
+  | "deleteGroup"
+  | "expireOffsets"
 >;
 
 interface MemberClaim {
@@ -65,11 +74,26 @@ export function createGroupStore(db: SqliteDatabase): GroupStore {
           group: textOf(row, "name"),
           members: numberOf(row, "live"),
           groupEpoch: numberOf(row, "epoch"),
+          state: numberOf(row, "live") > 0 ? ("stable" as const) : ("empty" as const),
         })),
       );
     },
     async describeGroup(group) {
       return db.read("describing a group", (nowMs) => describeGroup(db, group, nowMs));
+    },
+    async deleteGroup(group) {
+      db.write("deleting a group", (nowMs) => {
+        if (groupEpoch(db, group) === undefined) throw groupNotFound(group);
+        const live = liveMembers(db, group, nowMs);
+        if (live.length > 0) throw groupInUse(group, live.length);
+        for (const table of ["members", "assignments", "offsets"]) {
+          db.run(`DELETE FROM ${table} WHERE group_name = ?`, group);
+        }
+        db.run("DELETE FROM consumer_groups WHERE name = ?", group);
+      });
+    },
+    async expireOffsets() {
+      return 0;
     },
   };
 }
@@ -161,9 +185,10 @@ function describeGroup(db: SqliteDatabase, group: string, nowMs: number): GroupS
     memberId: it.memberId,
     clientId: it.clientId,
     memberEpoch: it.memberEpoch,
+    ...{ instanceId: "", topics: it.topics, expiresInMs: 0, revoking: [] },
     assigned: assignmentOf(db, group, it.memberId),
   }));
-  return { group, groupEpoch: epoch, members };
+  return { group, groupEpoch: epoch, state: members.length > 0 ? "stable" : "empty", members };
 }
 
 function offsetOf(row: SqlRow): StoredOffset {

@@ -8,7 +8,12 @@
 import { limits } from "../core/limits.ts";
 import { partitionKey } from "../core/topic.ts";
 import { memberFenced, tooManyGroups, tooManyMembers, unknownMember } from "./group-rules.ts";
-import type { GroupAssignment, HeartbeatInput, HeartbeatResult } from "./metadata-store.ts";
+import type {
+  GroupAssignment,
+  HeartbeatInput,
+  HeartbeatResult,
+  MemberPartition,
+} from "./metadata-store.ts";
 import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
 import type { SqliteDatabase } from "./sqlite-database.ts";
 
@@ -57,7 +62,8 @@ export function heartbeat(
       memberId,
     );
   }
-  return { memberEpoch: epoch, assigned: assignmentOf(db, group, memberId) };
+  const assigned = assignmentOf(db, group, memberId);
+  return { memberEpoch: epoch, assigned, revoking: [] };
 }
 
 export function leave(db: SqliteDatabase, group: string, memberId: string, nowMs: number): void {
@@ -99,15 +105,15 @@ export function assignmentOf(
   db: SqliteDatabase,
   group: string,
   memberId: string,
-): GroupAssignment[] {
+): MemberPartition[] {
   return db
     .all(
-      "SELECT a.topic_id, t.name, a.partition FROM assignments a JOIN topics t ON t.topic_id = a.topic_id " +
+      "SELECT a.topic_id, t.name, a.partition, a.epoch FROM assignments a JOIN topics t ON t.topic_id = a.topic_id " +
         "WHERE a.group_name = ? AND a.member_id = ? ORDER BY t.name, a.partition",
       group,
       memberId,
     )
-    .map(assignmentRow);
+    .map((row) => ({ ...assignmentRow(row), epoch: numberOf(row, "epoch") }));
 }
 
 function addMember(db: SqliteDatabase, input: HeartbeatInput, topics: readonly string[]): void {

@@ -27,6 +27,8 @@ import type {
 import type {
   CommitOffsetsRequest,
   CommitOffsetsResponse,
+  DeleteGroupRequest,
+  DeleteGroupResponse,
   DescribeGroupRequest,
   DescribeGroupResponse,
   FetchOffsetsRequest,
@@ -74,6 +76,7 @@ export interface AgentApi {
   fetchOffsets(request: FetchOffsetsRequest, call: CallContext): Promise<FetchOffsetsResponse>;
   listGroups(request: ListGroupsRequest, call: CallContext): Promise<ListGroupsResponse>;
   describeGroup(request: DescribeGroupRequest, call: CallContext): Promise<DescribeGroupResponse>;
+  deleteGroup(request: DeleteGroupRequest, call: CallContext): Promise<DeleteGroupResponse>;
   createTopic(request: CreateTopicRequest, call: CallContext): Promise<CreateTopicResponse>;
   deleteTopic(request: DeleteTopicRequest, call: CallContext): Promise<DeleteTopicResponse>;
   listTopics(request: ListTopicsRequest, call: CallContext): Promise<ListTopicsResponse>;

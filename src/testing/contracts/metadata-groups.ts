@@ -22,8 +22,17 @@ function beat(
   ...topics: string[]
 ): Promise<HeartbeatResult> {
   const clientId = `client of ${memberId}`;
-  const session = { sessionTimeoutMs: SESSION_MS };
-  return metadata.heartbeat({ group, memberId, memberEpoch, clientId, topics, ...session });
+  const session = { sessionTimeoutMs: SESSION_MS, rebalanceTimeoutMs: 60_000 };
+  return metadata.heartbeat({
+    group,
+    memberId,
+    memberEpoch,
+    clientId,
+    topics,
+    ...session,
+    owned: [],
+    instanceId: "",
+  });
 }
 
 const names = (result: HeartbeatResult) =>
@@ -65,9 +74,9 @@ export function groupContract(subject: () => MetadataSubject): void {
       const topic = await topicOf(2);
       const a = await beat(metadata, group, "a", 0, topic.name);
       const b = await beat(metadata, group, "b", 0, topic.name);
-      await metadata.leaveGroup(group, "a");
-      await metadata.leaveGroup(group, "a");
-      await metadata.leaveGroup(fresh("group"), "a");
+      await metadata.leaveGroup(group, "a", { keepPlace: false });
+      await metadata.leaveGroup(group, "a", { keepPlace: false });
+      await metadata.leaveGroup(fresh("group"), "a", { keepPlace: false });
       const after = await beat(metadata, group, "b", b.memberEpoch, topic.name);
       assert.ok(after.memberEpoch > b.memberEpoch);
       assert.deepEqual(after.assigned, a.assigned);
@@ -195,7 +204,7 @@ export function groupContract(subject: () => MetadataSubject): void {
       await assert.rejects(commit("a", 99), code("GROUP_FENCED"));
       // Somebody joining elsewhere fences nobody: what it has, it has since epoch 1.
       await commit("a", a.memberEpoch);
-      await metadata.leaveGroup(group, "a");
+      await metadata.leaveGroup(group, "a", { keepPlace: false });
       await assert.rejects(commit("a", a.memberEpoch), code("UNKNOWN_MEMBER"));
       const after = await beat(metadata, group, "b", b.memberEpoch, topic.name);
       await assert.rejects(commit("b", b.memberEpoch), code("GROUP_FENCED"));

@@ -76,7 +76,8 @@ describe("rule 1: lag", () => {
   it("of a group that never committed has no series at the agent", async () => {
     await createTopic(bench, "new");
     await sendAndWait(bench, "new", ["a"]);
-    const beat = { clientId: "c", topics: ["new"], sessionTimeoutMs: 30_000, owned: [] };
+    const timeouts = { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 0 };
+    const beat = { clientId: "c", instanceId: "", topics: ["new"], owned: [], ...timeouts };
     const join = { ...beat, group: "new", memberId: "m", memberEpoch: 0 };
     await clock.until(bench.agent.api.heartbeat(join, {}));
     await clock.run(5_000);

@@ -12,6 +12,8 @@ const heartbeat = (bench: BenchAgent, memberId: string, memberEpoch: number) =>
       sessionTimeoutMs: 0,
       owned: [],
       clientId: "c",
+      instanceId: "",
+      rebalanceTimeoutMs: 0,
     },
     {},
   );
@@ -69,7 +71,7 @@ describe("a group's member", () => {
     const ahead = { memberId: "m1", memberEpoch: memberEpoch + 5 };
     assert.equal((await failureOf(fetchAs(bench, topicId, ahead))).code, "GROUP_FENCED");
     // One that left is refused as soon as metadata is asked again, without waiting for its session's end.
-    await bench.metadata.leaveGroup("g", "m1");
+    await bench.metadata.leaveGroup("g", "m1", { keepPlace: false });
     await bench.clock.run(1_001);
     assert.equal((await failureOf(fetchAs(bench, topicId, member))).code, "UNKNOWN_MEMBER");
     await bench.clock.until(bench.agent.stop());
@@ -81,7 +83,9 @@ describe("group calls with bad input", () => {
     const bench = await startAgent();
     const topicId = await createTopic(bench, "t");
     const api = bench.agent.api;
-    const beat = { group: "g", memberId: "m", memberEpoch: 0, topics: [], owned: [] };
+    const timeouts = { sessionTimeoutMs: 0, rebalanceTimeoutMs: 0 };
+    const member = { memberId: "m", instanceId: "", memberEpoch: 0, clientId: "" };
+    const beat = { group: "g", ...member, topics: [], owned: [], ...timeouts };
     const cases = [
       [commit(bench, topicId, -1), "offsets[0].offset"],
       [commit(bench, topicId, 1, "x".repeat(4_097)), "offsets[0].metadata"],

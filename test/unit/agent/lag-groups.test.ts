@@ -26,7 +26,8 @@ describe("a group", () => {
     const committedAt = clock.now() / 1_000;
     await commit(bench, topicId, 1);
     await commit(bench, topicId, 4, { group: "h" });
-    const beat = { clientId: "c", topics: ["t"], sessionTimeoutMs: 30_000, owned: [] };
+    const timeouts = { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 0 };
+    const beat = { clientId: "c", instanceId: "", topics: ["t"], owned: [], ...timeouts };
     const join = (memberId: string) =>
       bench.agent.api.heartbeat({ ...beat, group: "g", memberId, memberEpoch: 0 }, {});
     await clock.until(Promise.all([join("one"), join("two")]));
@@ -56,7 +57,8 @@ describe("a group", () => {
     const { api } = bench.agent;
     const topicId = await createTopic(bench, "t");
     await sendAndWait(bench, "t", ["a", "b", "c", "d"]);
-    const beat = { clientId: "c", topics: ["t"], sessionTimeoutMs: 30_000, owned: [] };
+    const timeouts = { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 0 };
+    const beat = { clientId: "c", instanceId: "", topics: ["t"], owned: [], ...timeouts };
     await bench.clock.until(
       api.heartbeat({ ...beat, group: "g", memberId: "m", memberEpoch: 0 }, {}),
     );

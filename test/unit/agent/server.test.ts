@@ -217,7 +217,8 @@ describe("errors of the agent", () => {
         ...{ message, field, holderAddress, retryAfterMs },
       });
       const beat = { group: "g", memberId: "", memberEpoch: 0, topics: [], owned: [] };
-      const request = { ...beat, sessionTimeoutMs: 0, clientId: "" };
+      const timeouts = { sessionTimeoutMs: 0, rebalanceTimeoutMs: 0 };
+      const request = { ...beat, ...timeouts, clientId: "", instanceId: "" };
       for (const call of [
         it_.connection.api.heartbeat(request, plain),
         channel.produce(produceRequest(batch(0, 1)), plain),

@@ -65,7 +65,10 @@ describe("consumers of a real agent", () => {
     const lost = { group: "g", memberId: "11111111-1111-4111-8111-111111111111", memberEpoch: 0 };
     await heartbeat.call(
       house.agent.api,
-      { ...lost, topics: ["t"], sessionTimeoutMs: 3_000, owned: [], clientId: "dead" },
+      {
+        ...{ ...lost, topics: ["t"], owned: [], clientId: "dead", instanceId: "" },
+        ...{ sessionTimeoutMs: 3_000, rebalanceTimeoutMs: 0 },
+      },
       {},
     );
     const second = house.consumer(options);

@@ -17,6 +17,7 @@ async function open() {
     clientId: "c",
     topics: ["t"],
     sessionTimeoutMs: 10_000,
+    ...{ instanceId: "", owned: [], rebalanceTimeoutMs: 60_000 },
   };
   await metadata.heartbeat({ ...join, memberEpoch: 0 });
   const liveMembers = async () => (await metadata.listGroups())[0]?.members;

@@ -167,6 +167,7 @@ describe("SQLite metadata", () => {
         memberEpoch: 0,
         clientId: "c",
         topics: [],
+        ...{ instanceId: "", owned: [], rebalanceTimeoutMs: 60_000 },
         sessionTimeoutMs: 10_000,
       });
     for (let i = 0; i < limits.membersPerGroupMax; i++) await beat(`m${i}`);

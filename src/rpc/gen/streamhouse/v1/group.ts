@@ -19,16 +19,26 @@ export interface HeartbeatRequest {
   topics: string[];
   /** 0 stands for 10,000. From 1,000 to 300,000. */
   sessionTimeoutMs: number;
-  /** Partitions that the member still holds: one that is to be revoked is given to nobody else until it is gone from here. */
+  /**
+   * Partitions that the member holds: all that it was told it has, without those that it has let go of since. One that is to be
+   * revoked is given to nobody else until it is gone from here.
+   */
   owned: AssignedPartition[];
   clientId: string;
+  /** Static membership: a name that stays when the consumer restarts. Empty: a dynamic member. */
+  instanceId: string;
+  /**
+   * How long the member has to let go of what is to be revoked, before it is put out of the group. 0 stands for 60,000.
+   * From 1,000 to 3,600,000.
+   */
+  rebalanceTimeoutMs: number;
 }
 
 export interface HeartbeatResponse {
   memberEpoch: number;
   /** When to call again. */
   heartbeatIntervalMs: number;
-  /** The whole assignment of this member now. */
+  /** All that this member may read now. What it holds and does not find here, it is to let go of. */
   assigned: AssignedPartition[];
 }
 
@@ -42,6 +52,8 @@ export interface LeaveRequest {
   group: string;
   memberId: string;
   memberEpoch: number;
+  /** A static member's place is kept until its session ends, for whoever joins with its instance id. It must have let go of everything. */
+  keepPlace: boolean;
 }
 
 export interface LeaveResponse {
@@ -102,6 +114,15 @@ export interface GroupSummary {
   group: string;
   members: number;
   groupEpoch: number;
+  /** `empty` (no live members), `stable`, or `reconciling` (partitions are on their way from one member to another). */
+  state: string;
+}
+
+export interface DeleteGroupRequest {
+  group: string;
+}
+
+export interface DeleteGroupResponse {
 }
 
 export interface DescribeGroupRequest {
@@ -129,6 +150,8 @@ export interface DescribeGroupResponse {
   lags: PartitionLag[];
   /** When the snapshot was taken, ms since 1970. */
   asOfMs: number;
+  /** `empty` (no live members), `stable`, or `reconciling` (partitions are on their way from one member to another). */
+  state: string;
 }
 
 export interface GroupMember {
@@ -136,6 +159,13 @@ export interface GroupMember {
   clientId: string;
   memberEpoch: number;
   assigned: AssignedPartition[];
+  instanceId: string;
+  /** Topic names subscribed to. */
+  topics: string[];
+  /** What it holds and is to let go of. */
+  revoking: AssignedPartition[];
+  /** Until its session ends, unless it calls again, ms. */
+  sessionLeftMs: number;
 }
 
 export interface PartitionLag {
@@ -159,7 +189,17 @@ export interface PartitionLag {
 }
 
 function createBaseHeartbeatRequest(): HeartbeatRequest {
-  return { group: "", memberId: "", memberEpoch: 0, topics: [], sessionTimeoutMs: 0, owned: [], clientId: "" };
+  return {
+    group: "",
+    memberId: "",
+    memberEpoch: 0,
+    topics: [],
+    sessionTimeoutMs: 0,
+    owned: [],
+    clientId: "",
+    instanceId: "",
+    rebalanceTimeoutMs: 0,
+  };
 }
 
 export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
@@ -184,6 +224,12 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.clientId !== "") {
       writer.uint32(58).string(message.clientId);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(66).string(message.instanceId);
+    }
+    if (message.rebalanceTimeoutMs !== 0) {
+      writer.uint32(72).uint32(message.rebalanceTimeoutMs);
     }
     return writer;
   },
@@ -257,6 +303,22 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.clientId = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.rebalanceTimeoutMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -281,6 +343,8 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     message.sessionTimeoutMs = object.sessionTimeoutMs ?? 0;
     message.owned = object.owned?.map((e) => AssignedPartition.fromPartial(e)) || [];
     message.clientId = object.clientId ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.rebalanceTimeoutMs = object.rebalanceTimeoutMs ?? 0;
     return message;
   },
 };
@@ -444,7 +508,7 @@ export const AssignedPartition: MessageFns<AssignedPartition> = {
 };
 
 function createBaseLeaveRequest(): LeaveRequest {
-  return { group: "", memberId: "", memberEpoch: 0 };
+  return { group: "", memberId: "", memberEpoch: 0, keepPlace: false };
 }
 
 export const LeaveRequest: MessageFns<LeaveRequest> = {
@@ -457,6 +521,9 @@ export const LeaveRequest: MessageFns<LeaveRequest> = {
     }
     if (message.memberEpoch !== 0) {
       writer.uint32(24).int32(message.memberEpoch);
+    }
+    if (message.keepPlace !== false) {
+      writer.uint32(32).bool(message.keepPlace);
     }
     return writer;
   },
@@ -498,6 +565,14 @@ export const LeaveRequest: MessageFns<LeaveRequest> = {
             message.memberEpoch = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.keepPlace = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -518,6 +593,7 @@ export const LeaveRequest: MessageFns<LeaveRequest> = {
     message.group = object.group ?? "";
     message.memberId = object.memberId ?? "";
     message.memberEpoch = object.memberEpoch ?? 0;
+    message.keepPlace = object.keepPlace ?? false;
     return message;
   },
 };
@@ -1181,7 +1257,7 @@ export const ListGroupsResponse: MessageFns<ListGroupsResponse> = {
 };
 
 function createBaseGroupSummary(): GroupSummary {
-  return { group: "", members: 0, groupEpoch: 0 };
+  return { group: "", members: 0, groupEpoch: 0, state: "" };
 }
 
 export const GroupSummary: MessageFns<GroupSummary> = {
@@ -1194,6 +1270,9 @@ export const GroupSummary: MessageFns<GroupSummary> = {
     }
     if (message.groupEpoch !== 0) {
       writer.uint32(24).int32(message.groupEpoch);
+    }
+    if (message.state !== "") {
+      writer.uint32(34).string(message.state);
     }
     return writer;
   },
@@ -1235,6 +1314,14 @@ export const GroupSummary: MessageFns<GroupSummary> = {
             message.groupEpoch = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1255,6 +1342,105 @@ export const GroupSummary: MessageFns<GroupSummary> = {
     message.group = object.group ?? "";
     message.members = object.members ?? 0;
     message.groupEpoch = object.groupEpoch ?? 0;
+    message.state = object.state ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteGroupRequest(): DeleteGroupRequest {
+  return { group: "" };
+}
+
+export const DeleteGroupRequest: MessageFns<DeleteGroupRequest> = {
+  encode(message: DeleteGroupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteGroupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteGroupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteGroupRequest>): DeleteGroupRequest {
+    return DeleteGroupRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteGroupRequest>): DeleteGroupRequest {
+    const message = createBaseDeleteGroupRequest();
+    message.group = object.group ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteGroupResponse(): DeleteGroupResponse {
+  return {};
+}
+
+export const DeleteGroupResponse: MessageFns<DeleteGroupResponse> = {
+  encode(_: DeleteGroupResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteGroupResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteGroupResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteGroupResponse>): DeleteGroupResponse {
+    return DeleteGroupResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeleteGroupResponse>): DeleteGroupResponse {
+    const message = createBaseDeleteGroupResponse();
     return message;
   },
 };
@@ -1406,7 +1592,7 @@ export const ReadPosition: MessageFns<ReadPosition> = {
 };
 
 function createBaseDescribeGroupResponse(): DescribeGroupResponse {
-  return { group: "", groupEpoch: 0, members: [], lags: [], asOfMs: 0 };
+  return { group: "", groupEpoch: 0, members: [], lags: [], asOfMs: 0, state: "" };
 }
 
 export const DescribeGroupResponse: MessageFns<DescribeGroupResponse> = {
@@ -1425,6 +1611,9 @@ export const DescribeGroupResponse: MessageFns<DescribeGroupResponse> = {
     }
     if (message.asOfMs !== 0) {
       writer.uint32(40).int64(message.asOfMs);
+    }
+    if (message.state !== "") {
+      writer.uint32(50).string(message.state);
     }
     return writer;
   },
@@ -1482,6 +1671,14 @@ export const DescribeGroupResponse: MessageFns<DescribeGroupResponse> = {
             message.asOfMs = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1504,12 +1701,22 @@ export const DescribeGroupResponse: MessageFns<DescribeGroupResponse> = {
     message.members = object.members?.map((e) => GroupMember.fromPartial(e)) || [];
     message.lags = object.lags?.map((e) => PartitionLag.fromPartial(e)) || [];
     message.asOfMs = object.asOfMs ?? 0;
+    message.state = object.state ?? "";
     return message;
   },
 };
 
 function createBaseGroupMember(): GroupMember {
-  return { memberId: "", clientId: "", memberEpoch: 0, assigned: [] };
+  return {
+    memberId: "",
+    clientId: "",
+    memberEpoch: 0,
+    assigned: [],
+    instanceId: "",
+    topics: [],
+    revoking: [],
+    sessionLeftMs: 0,
+  };
 }
 
 export const GroupMember: MessageFns<GroupMember> = {
@@ -1525,6 +1732,18 @@ export const GroupMember: MessageFns<GroupMember> = {
     }
     for (const v of message.assigned) {
       AssignedPartition.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(42).string(message.instanceId);
+    }
+    for (const v of message.topics) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.revoking) {
+      AssignedPartition.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.sessionLeftMs !== 0) {
+      writer.uint32(64).uint32(message.sessionLeftMs);
     }
     return writer;
   },
@@ -1574,6 +1793,38 @@ export const GroupMember: MessageFns<GroupMember> = {
             message.assigned.push(AssignedPartition.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.topics.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.revoking.push(AssignedPartition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.sessionLeftMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1595,6 +1846,10 @@ export const GroupMember: MessageFns<GroupMember> = {
     message.clientId = object.clientId ?? "";
     message.memberEpoch = object.memberEpoch ?? 0;
     message.assigned = object.assigned?.map((e) => AssignedPartition.fromPartial(e)) || [];
+    message.instanceId = object.instanceId ?? "";
+    message.topics = object.topics?.map((e) => e) || [];
+    message.revoking = object.revoking?.map((e) => AssignedPartition.fromPartial(e)) || [];
+    message.sessionLeftMs = object.sessionLeftMs ?? 0;
     return message;
   },
 };
@@ -1835,6 +2090,15 @@ export const GroupServiceDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Forgets a group and its offsets. Refused while it has live members. */
+    deleteGroup: {
+      name: "DeleteGroup",
+      requestType: DeleteGroupRequest as typeof DeleteGroupRequest,
+      requestStream: false,
+      responseType: DeleteGroupResponse as typeof DeleteGroupResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -1863,6 +2127,11 @@ export interface GroupServiceImplementation<CallContextExt = {}> {
     request: DescribeGroupRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<DescribeGroupResponse>>;
+  /** Forgets a group and its offsets. Refused while it has live members. */
+  deleteGroup(
+    request: DeleteGroupRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeleteGroupResponse>>;
 }
 
 export interface GroupServiceClient<CallOptionsExt = {}> {
@@ -1890,6 +2159,11 @@ export interface GroupServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<DescribeGroupRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<DescribeGroupResponse>;
+  /** Forgets a group and its offsets. Refused while it has live members. */
+  deleteGroup(
+    request: DeepPartial<DeleteGroupRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeleteGroupResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
