@@ -63,6 +63,8 @@ export type ErrorCode =
   | "DEADLINE_EXCEEDED"
   | "ABORTED"
   | "CLOSED"
+  | "UNAUTHENTICATED"
+  | "PERMISSION_DENIED"
   | "NOT_SUPPORTED"
   | "SCHEMA_MISMATCH"
   | "INTERNAL";

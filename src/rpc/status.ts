@@ -93,6 +93,8 @@ const statusOfCode: Readonly<Record<ErrorCode, GrpcStatusName>> = {
   DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
   ABORTED: "CANCELLED",
   CLOSED: "UNAVAILABLE",
+  UNAUTHENTICATED: "UNAUTHENTICATED",
+  PERMISSION_DENIED: "PERMISSION_DENIED",
   NOT_SUPPORTED: "UNIMPLEMENTED",
   SCHEMA_MISMATCH: "INVALID_ARGUMENT",
   INTERNAL: "INTERNAL",
@@ -257,6 +259,20 @@ function judge(status: number, text: string): Verdict {
         kind: "invalid",
         outcome,
         advice: "; send or ask for less in one request",
+      };
+    case grpcStatus.UNAUTHENTICATED:
+      return {
+        code: "UNAUTHENTICATED",
+        kind: "invalid",
+        outcome: "none",
+        advice: "; give a key that is known and in force as apiKey",
+      };
+    case grpcStatus.PERMISSION_DENIED:
+      return {
+        code: "PERMISSION_DENIED",
+        kind: "invalid",
+        outcome: "none",
+        advice: "; use a key with the right to do that",
       };
     case grpcStatus.INVALID_ARGUMENT:
       return { code: "INVALID_ARGUMENT", kind: "invalid", outcome: "none", advice: "" };
