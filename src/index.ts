@@ -34,6 +34,7 @@ export type {
   PartitionRef,
   ReadFrom,
 } from "./consumer/options.ts";
+export type { StartOffset, StartOffsets } from "./consumer/own-offsets.ts";
 export type { Processable } from "./consumer/processing.ts";
 export {
   type ErrorCode,

@@ -4,6 +4,7 @@ import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
 import { askAny, type CallComponents, type Persistence } from "./calls.ts";
 import type { OffsetReset } from "./options.ts";
+import { nameOf, ownOffsets, type StartOffsets } from "./own-offsets.ts";
 
 /** `timestamp_ms` of ListOffsets for the two ends of the log. */
 export const LATEST = -1;
@@ -50,6 +51,8 @@ export interface StartRule {
   readonly group: string | undefined;
   readonly offsetReset: OffsetReset;
   readonly startOffset: number | undefined;
+  /** Asked first. */
+  readonly startOffsets?: StartOffsets | undefined;
 }
 
 /** A partition to begin in, and (by manual assignment) where. */
@@ -66,7 +69,9 @@ export interface Start {
   readonly failure?: StreamHouseError | undefined;
 }
 
-/** Where to begin in each partition: the offset given for it, or its committed offset, or what the rule says. */
+/**
+ * Where to begin in each partition: the offset given for it, or the application's own, or its committed offset, or what the rule says.
+ */
 export async function startOffsets(
   parts: CallComponents,
   rule: StartRule,
@@ -78,11 +83,12 @@ export async function startOffsets(
   const { group, offsetReset, startOffset } = rule;
   const committed =
     group === undefined ? new Map() : await committedOffsets(parts, group, partitions, persistence);
+  const own = await applications(parts, rule, partitions, persistence);
   const open: Beginning[] = [];
   for (const it of partitions) {
     const key = partitionKey(it.topicId, it.partition);
     const offset: number | undefined = committed.get(key);
-    const begin = it.offset ?? offset ?? startOffset;
+    const begin = it.offset ?? own.get(nameOf(it)) ?? offset ?? startOffset;
     if (begin === undefined) open.push(it);
     else starts.set(key, { offset: begin, committed: offset ?? -1 });
   }
@@ -99,6 +105,18 @@ export async function startOffsets(
     starts.set(key, { offset, committed: -1, failure });
   }
   return starts;
+}
+
+/** Last, so that nothing of ours stands between the application's answer and the first fetch. */
+async function applications(
+  parts: CallComponents,
+  { startOffsets: ask }: StartRule,
+  partitions: readonly Beginning[],
+  { signal }: Persistence,
+): Promise<ReadonlyMap<string, number>> {
+  const open = partitions.filter((it) => it.offset === undefined);
+  if (ask === undefined || open.length === 0) return new Map();
+  return ownOffsets(parts, ask, open, signal);
 }
 
 function nowhereToBegin(

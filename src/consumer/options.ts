@@ -2,6 +2,7 @@
 import { invalid } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { checkTopicName } from "../core/topic.ts";
+import type { StartOffsets } from "./own-offsets.ts";
 
 /** Where to begin in a partition for which the group has no offset, or whose offset is gone. */
 export type OffsetReset = "earliest" | "latest" | "error";
@@ -44,6 +45,13 @@ export interface ConsumerOptions {
   readonly readFrom?: ReadFrom | undefined;
   /** First offset to read where the group has committed nothing. Default: what `offsetReset` says. */
   readonly startOffset?: number | undefined;
+  /**
+   * Asked, and awaited, for where to begin in partitions that this consumer is about to read, before their first record is fetched: for
+   * an application that keeps its offsets in the transaction that writes what it made of the records. An offset that it answers goes
+   * before the group's. Until it has answered, nothing of these partitions is handed out: what it throws is told to whoever reads, and
+   * it is asked again (after `requestTimeoutMs`, if it does not answer; with `assign`, by the next read). Default: nobody is asked.
+   */
+  readonly startOffsets?: StartOffsets | undefined;
   /** Commits what is finished by itself, if there is a group. Default true. */
   readonly autoCommit?: boolean | undefined;
   /** Milliseconds between automatic commits. Default 5,000. */
@@ -61,10 +69,22 @@ export interface ConsumerOptions {
   /** A member that the agents do not hear of for so long is out of its group. Default 10,000. */
   readonly sessionTimeoutMs?: number | undefined;
   /**
-   * How long a partition that is being taken away waits for its record in hand to be finished, in milliseconds.
-   * Default 60,000.
+   * How long a partition that is being taken away may wait for its record in hand to be finished, committed and told of (`onRevoked`), in
+   * milliseconds; the last quarter of it (at most 5 s) is for the commit. A member that has not let go by then is out of its
+   * group. From 1,000; default 60,000.
    */
   readonly rebalanceTimeoutMs?: number | undefined;
+  /**
+   * An application that does not come back to read for so long loses its membership, in milliseconds: its partitions go to others
+   * (`onRevoked` with `lost`), and its next read joins anew. Waiting for records counts as reading. Default 300,000.
+   */
+  readonly maxPollIntervalMs?: number | undefined;
+  /**
+   * Static membership (KIP-345): a name of this consumer in its group that stays when it restarts. After `close()`, or a crash, the group
+   * keeps its partitions for it for `sessionTimeoutMs`, so that a restart moves nothing. Two consumers with one name at a time: the
+   * second waits for a session's length, and is refused then with `INSTANCE_ID_IN_USE`. Default: none.
+   */
+  readonly groupInstanceId?: string | undefined;
   /** Deadline of each call to an agent, in milliseconds (a fetch has `fetchMaxWaitMs` on top). Default 30,000. */
   readonly requestTimeoutMs?: number | undefined;
   /**
@@ -91,6 +111,7 @@ export interface ResolvedConsumerOptions {
   readonly offsetReset: OffsetReset;
   readonly readFrom: ReadFrom;
   readonly startOffset: number | undefined;
+  readonly startOffsets: StartOffsets | undefined;
   /** False without a group. */
   readonly autoCommit: boolean;
   readonly autoCommitIntervalMs: number;
@@ -101,6 +122,8 @@ export interface ResolvedConsumerOptions {
   readonly maxPollRecords: number;
   readonly sessionTimeoutMs: number;
   readonly rebalanceTimeoutMs: number;
+  readonly maxPollIntervalMs: number;
+  readonly groupInstanceId: string | undefined;
   readonly requestTimeoutMs: number;
   readonly connectTimeoutMs: number;
   readonly closeTimeoutMs: number;
@@ -111,6 +134,7 @@ export interface ResolvedConsumerOptions {
 
 /** Lag that is older than this says too little. */
 const LAG_MS_MAX = 5_000;
+const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 /** Names in one subscription: bounds a heartbeat. */
 const TOPICS_MAX = 1_000;
@@ -134,6 +158,7 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     readFrom: checkReadFrom(options.readFrom ?? "holder"),
     startOffset:
       options.startOffset === undefined ? undefined : number("startOffset", 0, 0, limits.offsetMax),
+    startOffsets: options.startOffsets,
     autoCommit: group !== undefined && (options.autoCommit ?? true),
     autoCommitIntervalMs: number("autoCommitIntervalMs", 5_000, 1, DAY_MS),
     prefetchBytes: number("prefetchBytes", 16_777_216, 1, 1_073_741_824),
@@ -142,7 +167,9 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     fetchPartitionBytes: number("fetchPartitionBytes", 1_048_576, 1, limits.requestBytesMax),
     maxPollRecords: number("maxPollRecords", 1_000, 1, limits.recordsPerBatchMax),
     sessionTimeoutMs: number("sessionTimeoutMs", 10_000, 1_000, 300_000),
-    rebalanceTimeoutMs: number("rebalanceTimeoutMs", 60_000, 0, DAY_MS),
+    rebalanceTimeoutMs: number("rebalanceTimeoutMs", 60_000, 1_000, HOUR_MS),
+    maxPollIntervalMs: number("maxPollIntervalMs", 300_000, 1, DAY_MS),
+    groupInstanceId: checkInstanceId(options.groupInstanceId, options.assign),
     requestTimeoutMs: number("requestTimeoutMs", 30_000, 1, DAY_MS),
     connectTimeoutMs: number("connectTimeoutMs", 30_000, 0, DAY_MS),
     closeTimeoutMs: number("closeTimeoutMs", 5_000, 1, DAY_MS),
@@ -191,6 +218,24 @@ function checkGroup(group: string | undefined): void {
     `consumer group name has ${group.length} characters: use 1 to ${limits.groupNameCharactersMax}`,
     { field: "group" },
   );
+}
+
+function checkInstanceId(
+  id: string | undefined,
+  assign: readonly ManualPartition[] | undefined,
+): string | undefined {
+  if (id === undefined) return undefined;
+  const most = limits.groupNameCharactersMax;
+  const problem =
+    assign !== undefined
+      ? "is for members of a group: it does not go together with assign"
+      : id.length < 1 || id.length > most
+        ? `has ${id.length} characters: use 1 to ${most}`
+        : undefined;
+  if (problem === undefined) return id;
+  throw invalid("INVALID_ARGUMENT", `consumer option groupInstanceId ${problem}`, {
+    field: "groupInstanceId",
+  });
 }
 
 function checkSubscription(
