@@ -8,7 +8,7 @@ import type { Logger } from "../core/logger.ts";
 import { partitionKey, type Topic, type TopicPartition } from "../core/topic.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { ClusterView } from "./cluster-view.ts";
-import { HandOver } from "./hand-over.ts";
+import { HandOver, toTopicPartition } from "./hand-over.ts";
 import type { Holdings } from "./holdings.ts";
 import type { LogIndex } from "./log-index.ts";
 import type { Reachability } from "./reachability.ts";
@@ -74,6 +74,12 @@ export class Balancer {
       if (holdings.get(it.topicId, it.partition) === undefined && this.#mayTake(it))
         missing.push(it);
     }
+    // Before any of what is held is given back: that would look like one of these.
+    const stray = view.own.filter(
+      (it) =>
+        !wanted.has(partitionKey(it.topicId, it.partition)) &&
+        holdings.get(it.topicId, it.partition) === undefined,
+    );
     this.#handOver.begin(
       runId,
       [...holdings].filter((hold) => !wanted.has(hold.key)),
@@ -81,7 +87,19 @@ export class Balancer {
     for (let i = 0; i < missing.length; i += STEP) {
       await this.#acquire(runId, missing.slice(i, i + STEP));
     }
+    for (let i = 0; i < stray.length && this.#currentRun() === runId; i += STEP) {
+      await this.#release(runId, stray.slice(i, i + STEP));
+    }
     return true;
+  }
+
+  /**
+   * Gives back leases that metadata has given to the run and that are not held here: the answer was lost, or they were dropped after
+   * a refusal. Nobody takes them from a live run, so those that are another's by now would have no writer.
+   */
+  async #release(runId: string, stray: readonly TopicPartition[]): Promise<void> {
+    const { metadata, reachability } = this.#parts;
+    await reachability.watch(metadata.releaseLeases(runId, stray.map(toTopicPartition)));
   }
 
   /** Resolves when nothing is being handed over. */
@@ -96,8 +114,7 @@ export class Balancer {
     for (const hold of holds) hold.phase = "releasing";
     for (let i = 0; i < holds.length; i += STEP) {
       const step = holds.slice(i, i + STEP);
-      const released = step.map(({ topicId, partition }) => ({ topicId, partition }));
-      await this.#parts.metadata.releaseLeases(runId, released);
+      await this.#parts.metadata.releaseLeases(runId, step.map(toTopicPartition));
       for (const hold of step) this.#parts.holdings.remove(hold);
     }
   }

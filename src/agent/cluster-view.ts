@@ -29,6 +29,7 @@ export class ClusterView {
   #ownerOf: OwnerOf = () => undefined;
   /** Runs by partition, of the leases that others hold. */
   #holders: ReadonlyMap<string, string> = new Map();
+  #own: readonly TopicPartition[] = [];
   #hasHeirs = false;
   /** The living, as they were last looked at. */
   #roll = "";
@@ -63,6 +64,7 @@ export class ClusterView {
     // Alone nobody else holds anything, and the store knows better than a list who may take what.
     const alone = live.size - (self === undefined ? 0 : 1) === 0;
     const leases = alone ? [] : await reachability.watch(metadata.listLeases());
+    this.#own = leases.filter((it) => it.runId === runId);
     const others = leases.filter((it) => it.runId !== runId && live.has(it.runId));
     this.#holders = new Map(others.map((it) => [partitionKey(it.topicId, it.partition), it.runId]));
     if (self !== undefined) this.#warnOfTwin(self, candidates);
@@ -78,6 +80,11 @@ export class ClusterView {
   /** Somebody else of the living is in the cluster. */
   get hasOthers(): boolean {
     return this.#live.size > (this.#self === undefined ? 0 : 1);
+  }
+
+  /** What the run held, by metadata, when it was read; nothing while nobody else lives who could want it. */
+  get own(): readonly TopicPartition[] {
+    return this.#own;
   }
 
   /** The run that should hold it. */

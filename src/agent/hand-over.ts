@@ -4,6 +4,7 @@
  */
 import { asStreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { TopicPartition } from "../core/topic.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { Hold } from "./pending-batch.ts";
 
@@ -95,6 +96,6 @@ export class HandOver {
 }
 
 /** The port is told no more than it asks for. */
-function toTopicPartition(it: Hold): { readonly topicId: string; readonly partition: number } {
-  return { topicId: it.topicId, partition: it.partition };
+export function toTopicPartition({ topicId, partition }: TopicPartition): TopicPartition {
+  return { topicId, partition };
 }
