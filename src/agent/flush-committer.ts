@@ -79,7 +79,8 @@ export class FlushCommitter {
       if (given !== undefined) return { status: inDoubt ? "unknown" : "failed", error: given };
       this.#outcomeOpen = true;
       try {
-        return await this.#reachability.watch(this.#metadata.commitFlush(flush));
+        const outcome = await this.#reachability.watch(this.#metadata.commitFlush(flush));
+        return inDoubt && mayRevive(outcome) ? { status: "unknown", error: leaseLost() } : outcome;
       } catch (thrown) {
         const error = asStreamHouseError(thrown, "committing a flush");
         limits.retried?.(error, attempt);
@@ -125,14 +126,7 @@ export class FlushCommitter {
   }
 
   #mayTry(limits: CommitLimits): StreamHouseError | undefined {
-    if (limits.mayCommit()) return undefined;
-    return new StreamHouseError({
-      code: "LEASE_LOST",
-      kind: "fenced",
-      retriable: true,
-      message:
-        "the agent's run ended before the flush was committed: send the batch to the new holder",
-    });
+    return limits.mayCommit() ? undefined : leaseLost();
   }
 
   async #pause(attempt: number, signal: AbortSignal): Promise<void> {
@@ -140,4 +134,22 @@ export class FlushCommitter {
     // An abort ends the pause; the caller's loop sees it.
     await sleep(this.#clock, pause, signal).catch(() => {});
   }
+}
+
+/**
+ * Refused because the run's time is over, perhaps: it can be renewed as long as nobody has taken anything, and then an earlier attempt
+ * that is still on its way would be applied after all. One with a partition that is deleted never is.
+ */
+function mayRevive(outcome: FlushOutcome): boolean {
+  return outcome.status === "refused" && outcome.partitions.every((it) => it.reason === "fenced");
+}
+
+function leaseLost(): StreamHouseError {
+  return new StreamHouseError({
+    code: "LEASE_LOST",
+    kind: "fenced",
+    retriable: true,
+    message:
+      "the agent's run ended before the flush was committed: send the batch to the new holder",
+  });
 }

@@ -1,6 +1,7 @@
 /** What becomes of a flush whose metadata commit fails, or whose outcome is not known. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
 import {
   type BenchAgent,
@@ -15,11 +16,20 @@ import {
 } from "../unit/agent/bench-agent.ts";
 import { type Faults, withFaults } from "./faulty-metadata.ts";
 
-async function start(): Promise<{ bench: BenchAgent; faults: Faults; topicId: string }> {
+interface Setup {
+  readonly bench: BenchAgent;
+  readonly faults: Faults;
+  /** Without faults. */
+  readonly inner: MetadataStore;
+  readonly topicId: string;
+}
+
+async function start(): Promise<Setup> {
   const clock = new ManualClock();
-  const { metadata, faults } = withFaults(memoryMetadata(clock));
+  const inner = memoryMetadata(clock);
+  const { metadata, faults } = withFaults(inner);
   const bench = await startAgent({ clock, metadata });
-  return { bench, faults, topicId: await createTopic(bench, "t") };
+  return { bench, faults, inner, topicId: await createTopic(bench, "t") };
 }
 
 const stamp = (baseSequence: number) => ({ producerId: 1, producerEpoch: 0, baseSequence });
@@ -119,6 +129,28 @@ describe("a commit of unknown outcome", () => {
     faults.release();
     assert.equal(await sendAndWait(bench, "t", ["b"]), 0);
     assert.deepEqual(await readAll(bench, topicId), ["b"]);
+    await bench.clock.until(bench.agent.stop());
+  });
+
+  it("that is refused at the next attempt, because the run's time was over, stays unknown and cannot arrive later", async () => {
+    const { bench, faults, inner, topicId } = await start();
+    const before = bench.agent.runId;
+    faults.next.commitFlush = ["late", "hold"];
+    const first = failureOf(send(bench, "t", ["a"], { stamp: stamp(0), timeoutMs: 60_000 }));
+    await bench.clock.run(500);
+    assert.equal(faults.held, 2, "one is on its way for ever, the next one asked");
+    // The second one arrives when the run's time is over by the store's clock; nobody took anything, so it can be renewed.
+    const [late, second] = faults.take(2);
+    await inner.renewRun(before, 1);
+    await bench.clock.run(5);
+    second?.();
+    const error = await bench.clock.until(first);
+    assert.equal(error.outcome, "unknown", "one attempt may still be applied");
+    await bench.clock.run(4_000);
+    assert.notEqual(bench.agent.runId, before, "a new run has closed the door");
+    late?.();
+    assert.equal(await sendAndWait(bench, "t", ["a"], { stamp: stamp(0) }), 0);
+    assert.deepEqual(await readAll(bench, topicId), ["a"]);
     await bench.clock.until(bench.agent.stop());
   });
 });

@@ -19,6 +19,8 @@ export interface Faults {
   readonly calls: string[];
   readonly held: number;
   release(): void;
+  /** The first of what is held, in the order of the calls: each goes on when it is called. */
+  take(count: number): readonly (() => void)[];
 }
 
 export function withFaults(inner: MetadataStore): { metadata: MetadataStore; faults: Faults } {
@@ -35,6 +37,9 @@ export function withFaults(inner: MetadataStore): { metadata: MetadataStore; fau
       const go = waiting;
       waiting = [];
       for (const it of go) it();
+    },
+    take(count) {
+      return waiting.splice(0, count);
     },
   };
   const call = async (name: string, work: () => Promise<unknown>): Promise<unknown> => {
