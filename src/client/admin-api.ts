@@ -88,18 +88,23 @@ export interface LeaseDescription {
   readonly epoch: number;
 }
 
+/** `empty`: no live member. `reconciling`: a partition is on its way from one member to another. `stable`: everybody has its share. */
+export type GroupPhase = "empty" | "stable" | "reconciling";
+
 /** One line of the list of consumer groups. */
 export interface GroupListing {
   readonly group: string;
   /** Live members. */
   readonly members: number;
   readonly epoch: number;
+  readonly state: GroupPhase;
 }
 
 /** A consumer group: its live members, and its lag in each partition. */
 export interface GroupDescription {
   readonly group: string;
   readonly epoch: number;
+  readonly state: GroupPhase;
   readonly members: readonly MemberDescription[];
   /** Every partition that the group has committed an offset for or that a member is assigned, in one snapshot. */
   readonly lags: readonly PartitionLagDescription[];
@@ -107,16 +112,27 @@ export interface GroupDescription {
   readonly asOfMs: number;
 }
 
+/** A partition of a member. */
+export interface MemberPartitionDescription {
+  readonly topicId: string;
+  readonly topic: string;
+  readonly partition: number;
+}
+
 /** A live member of a group and the partitions it has. */
 export interface MemberDescription {
   readonly memberId: string;
+  /** The name of a static member (the consumer's `groupInstanceId`); empty for others. */
+  readonly instanceId: string;
   readonly clientId: string;
   readonly epoch: number;
-  readonly assigned: readonly {
-    readonly topicId: string;
-    readonly topic: string;
-    readonly partition: number;
-  }[];
+  /** Names of the topics that it subscribed to. */
+  readonly topics: readonly string[];
+  /** Until its session ends, unless it is heard of again, ms. */
+  readonly sessionLeftMs: number;
+  readonly assigned: readonly MemberPartitionDescription[];
+  /** What it has and is about to let go of, for other members. */
+  readonly revoking: readonly MemberPartitionDescription[];
 }
 
 /** How far a group has read a partition. */
@@ -189,4 +205,15 @@ export interface Admin {
   ): Promise<readonly PartitionOffset[]>;
   /** What a group committed, for every partition it ever committed. */
   committedOffsets(group: string, options?: AdminCallOptions): Promise<readonly CommittedOffset[]>;
+  /**
+   * Sets where the group goes on, back or forth: all of them or none. Only while it has no live members.
+   * @throws StreamHouseError `GROUP_BUSY`, `TOPIC_NOT_FOUND`, `PARTITION_OUT_OF_RANGE`, `INVALID_ARGUMENT`
+   */
+  alterGroupOffsets(
+    group: string,
+    offsets: readonly PartitionOffset[],
+    options?: AdminCallOptions,
+  ): Promise<void>;
+  /** Forgets the group and what it committed. Only while it has no live members. @throws StreamHouseError `GROUP_BUSY`, `GROUP_NOT_FOUND` */
+  deleteGroup(group: string, options?: AdminCallOptions): Promise<void>;
 }

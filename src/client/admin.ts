@@ -6,7 +6,7 @@ import { type Clock, sleep } from "../core/clock.ts";
 import { asStreamHouseError, invalid, StreamHouseError } from "../core/errors.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import { backoffMs } from "../core/retry.ts";
-import { checkTopicName, type Topic } from "../core/topic.ts";
+import { checkPartition, checkTopicName, type Topic } from "../core/topic.ts";
 import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
 import { catalogue } from "../telemetry/catalogue.ts";
@@ -20,6 +20,7 @@ import type {
   CreateTopicOptions,
   GroupDescription,
   GroupListing,
+  GroupPhase,
   OffsetPosition,
   PartitionOffset,
   TopicChanges,
@@ -146,10 +147,8 @@ class ClusterAdmin implements Admin {
 
   async listGroups(options: AdminCallOptions = {}): Promise<readonly GroupListing[]> {
     const answer = await this.#ask(options, "always", (api, call) => api.listGroups({}, call));
-    return answer.groups.map(({ group, members, groupEpoch }) => ({
-      group,
-      members,
-      epoch: groupEpoch,
+    return answer.groups.map(({ group, members, groupEpoch, state }) => ({
+      ...{ group, members, epoch: groupEpoch, state: phaseOf(state, members) },
     }));
   }
 
@@ -160,12 +159,8 @@ class ClusterAdmin implements Admin {
     return {
       group: answer.group,
       epoch: answer.groupEpoch,
-      members: answer.members.map((it) => ({
-        memberId: it.memberId,
-        clientId: it.clientId,
-        epoch: it.memberEpoch,
-        assigned: it.assigned,
-      })),
+      state: phaseOf(answer.state, answer.members.length),
+      members: answer.members.map(({ memberEpoch: epoch, ...it }) => ({ ...it, epoch })),
       lags: answer.lags.map(({ committedOffset, error, ...lag }) => ({
         ...lag,
         committedOffset: committedOffset < 0 ? undefined : committedOffset,
@@ -204,6 +199,33 @@ class ClusterAdmin implements Admin {
     return answer.offsets;
   }
 
+  async alterGroupOffsets(
+    group: string,
+    offsets: readonly PartitionOffset[],
+    options: AdminCallOptions = {},
+  ): Promise<void> {
+    const topics = new Map<string, Topic>();
+    for (const { topic: name, partition, offset } of offsets) {
+      wholeNumber("offset", offset, 0);
+      const topic = topics.get(name) ?? (await this.#topic(name, options));
+      checkPartition(topic, partition);
+      topics.set(name, topic);
+    }
+    const request = {
+      ...{ group, memberId: "", memberEpoch: 0 },
+      offsets: offsets.map(({ topic, partition, offset }) => ({
+        ...{ topicId: topics.get(topic)?.id ?? "", partition, offset, metadata: "" },
+      })),
+    };
+    // A second try after an unknown outcome could set back a group that has begun to read in between.
+    await this.#ask(options, "if-not-applied", (api, call) => api.commitOffsets(request, call));
+  }
+
+  async deleteGroup(group: string, options: AdminCallOptions = {}): Promise<void> {
+    // As with topics: a second try could be about another group of the name.
+    await this.#ask(options, "if-not-applied", (api, call) => api.deleteGroup({ group }, call));
+  }
+
   /** Fresh: what an administrator sees is never from a cache. */
   async #topic(name: string, options: AdminCallOptions): Promise<Topic> {
     return this.#cluster.topic(name, { fresh: true, signal: options.signal });
@@ -237,6 +259,12 @@ class ClusterAdmin implements Admin {
       }
     }
   }
+}
+
+/** An agent that is older than the field says nothing: then what the members say. */
+function phaseOf(state: string, members: number): GroupPhase {
+  if (state === "empty" || state === "reconciling" || state === "stable") return state;
+  return members === 0 ? "empty" : "stable";
 }
 
 function wholeNumber(field: string, value: number, least: number): number {

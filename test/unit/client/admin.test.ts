@@ -13,7 +13,10 @@ import {
   ListTopicsResponse,
 } from "../../../src/rpc/gen/streamhouse/v1/admin.ts";
 import { ListOffsetsResponse } from "../../../src/rpc/gen/streamhouse/v1/consumer.ts";
-import { DescribeGroupResponse } from "../../../src/rpc/gen/streamhouse/v1/group.ts";
+import {
+  DescribeGroupResponse,
+  ListGroupsResponse,
+} from "../../../src/rpc/gen/streamhouse/v1/group.ts";
 import { failureOf } from "../rpc/fake-agent.ts";
 import { fakeTransport } from "./fake-transport.ts";
 
@@ -136,6 +139,74 @@ describe("the admin client", () => {
     assert.equal(group.lags[0]?.lagRecords, 8);
     assert.equal(group.lags[1]?.error?.code, "CORRUPT_SEGMENT");
     assert.equal(group.lags[1]?.committedOffset, 0);
+  });
+
+  it("tells what state groups are in, and says it of agents that do not", async () => {
+    const assigned = [{ topicId: "id-1", topic: "orders", partition: 2 }];
+    const { admin } = adminOver({
+      listGroups: async () =>
+        ListGroupsResponse.fromPartial({
+          groups: [
+            { group: "a", members: 2, groupEpoch: 5, state: "reconciling" },
+            { group: "b", members: 1 },
+            { group: "c" },
+          ],
+        }),
+      describeGroup: async () =>
+        DescribeGroupResponse.fromPartial({
+          state: "reconciling",
+          members: [
+            {
+              ...{ memberId: "m", instanceId: "i", memberEpoch: 4, topics: ["orders"] },
+              ...{ sessionLeftMs: 900, revoking: assigned },
+            },
+          ],
+        }),
+    });
+    assert.deepEqual(
+      (await admin.listGroups()).map((it) => `${it.group} ${it.members} ${it.epoch} ${it.state}`),
+      ["a 2 5 reconciling", "b 1 0 stable", "c 0 0 empty"],
+    );
+    const { state, members } = await admin.describeGroup("a");
+    assert.equal(state, "reconciling");
+    assert.deepEqual(members, [
+      {
+        ...{ memberId: "m", instanceId: "i", clientId: "", epoch: 4, topics: ["orders"] },
+        ...{ sessionLeftMs: 900, assigned: [], revoking: assigned },
+      },
+    ]);
+  });
+
+  it("sets a group's offsets by the topics' names, in one request that is not repeated blindly", async () => {
+    const { admin, calls } = adminOver({
+      describeTopic: async () => DescribeTopicResponse.fromPartial({ topic }),
+      commitOffsets: async () => {
+        throw busy({ outcome: "unknown" });
+      },
+      deleteGroup: async () => {
+        throw busy({ outcome: "unknown" });
+      },
+    });
+    const at = (partition: number, offset: number) => ({ topic: "orders", partition, offset });
+    const failed = await failureOf(admin.alterGroupOffsets("g", [at(0, 4), at(2, 0)]));
+    assert.equal(failed.outcome, "unknown");
+    const [call, ...more] = calls("commitOffsets");
+    assert.deepEqual(call?.request, {
+      ...{ group: "g", memberId: "", memberEpoch: 0 },
+      offsets: [
+        { topicId: "id-1", partition: 0, offset: 4, metadata: "" },
+        { topicId: "id-1", partition: 2, offset: 0, metadata: "" },
+      ],
+    });
+    assert.equal(more.length, 0);
+    assert.equal(calls("describeTopic").length, 1);
+    assert.equal((await failureOf(admin.deleteGroup("g"))).outcome, "unknown");
+    assert.equal(calls("deleteGroup").length, 1);
+    const beyond = await failureOf(admin.alterGroupOffsets("g", [at(3, 0)]));
+    assert.equal(beyond.code, "PARTITION_OUT_OF_RANGE");
+    const negative = await failureOf(admin.alterGroupOffsets("g", [at(0, -1)]));
+    assert.equal(negative.field, "offset");
+    assert.equal(calls("commitOffsets").length, 1);
   });
 
   it("finds offsets by position and by time", async () => {
