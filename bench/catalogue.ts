@@ -6,14 +6,18 @@ import { decodeContender, encodeContender } from "./codec.ts";
 import { consumeContender } from "./consume.ts";
 import type { Contender } from "./contender.ts";
 import { embeddedHouse, grpcHouse, type SharedHouse } from "./houses.ts";
+import { idleContender } from "./idle.ts";
 import { memoryContenders } from "./memory.ts";
 import type { Scratch } from "./paths.ts";
+import { peerContenders, peersOf } from "./peers/catalogue.ts";
+import type { PeerSetup } from "./peers/peer.ts";
 import { type ProduceOptions, produceContender } from "./produce.ts";
 import { rawGrpcContender } from "./raw-grpc.ts";
 import { rawWriteContender } from "./raw-write.ts";
 import { scalePhases } from "./scale/catalogue.ts";
 import type { BenchSettings } from "./settings.ts";
-import { telemetryPhases } from "./telemetry/catalogue.ts";
+import { overheadContenders, telemetryPhases } from "./telemetry/catalogue.ts";
+import { scrape22kContenders } from "./telemetry/scrape.ts";
 import { createWorkload, type Workload } from "./workload.ts";
 
 /** Contenders whose rounds are interleaved. */
@@ -34,8 +38,9 @@ export function chosen(
   settings: BenchSettings,
   scratch: Scratch,
   only: readonly string[],
+  peers: readonly PeerSetup[] = [],
 ): readonly Phase[] {
-  const phases = allPhases(settings, scratch);
+  const phases = allPhases(settings, scratch, peers);
   const all = phases.flatMap((phase) => phase.contenders);
   for (const name of only) {
     if (all.some((contender) => isNamed(contender, [name]))) continue;
@@ -56,14 +61,20 @@ export function chosen(
 }
 
 function isNamed({ name }: Contender, names: readonly string[]): boolean {
-  return names.some((it) => name === it || name.startsWith(`${it}-`));
+  const [figure = name] = name.split("@");
+  return names.some((it) => figure === it || figure.startsWith(`${it}-`));
 }
 
-function allPhases(settings: BenchSettings, scratch: Scratch): readonly Phase[] {
+function allPhases(
+  settings: BenchSettings,
+  scratch: Scratch,
+  peers: readonly PeerSetup[],
+): readonly Phase[] {
   const workload = createWorkload(settings);
   const { rounds, warmUpRounds } = settings;
   const embedded = embeddedHouse(() => scratch.folder("embedded"));
   const agent = grpcHouse(() => scratch.folder("agent"));
+  const beside = peerContenders(settings, workload, agent, scratch, peers);
   const side: Contender[] = [
     encodeContender(settings, workload),
     decodeContender(settings, workload),
@@ -73,11 +84,20 @@ function allPhases(settings: BenchSettings, scratch: Scratch): readonly Phase[] 
     ...consumeContenders(settings, workload, agent),
     counterCellContender(),
     histogramCellContender(),
+    ...beside.throughput,
   ];
   const memory = memoryContenders(settings, workload, agent);
   return [
     { contenders: side, rounds, warmUpRounds },
     { contenders: memory, rounds: 1, warmUpRounds: 0 },
+    { contenders: overheadContenders(settings, workload), rounds, warmUpRounds: 1 },
+    { contenders: scrape22kContenders(), rounds, warmUpRounds: 2 },
+    {
+      contenders: [idleContender(settings.idleSeconds, () => scratch.folder("idle"))],
+      rounds: 3,
+      warmUpRounds: 0,
+    },
+    { contenders: beside.latency, rounds: Math.ceil(rounds / 2), warmUpRounds: 1 },
     ...telemetryPhases(settings, workload),
     ...scalePhases(settings, workload),
   ];
@@ -90,7 +110,7 @@ function produceContenders(
   agent: SharedHouse,
 ): Contender[] {
   const byDisk = ["raw-write", "encode"];
-  const byAll = ["raw-grpc", ...byDisk];
+  const byAll = ["raw-grpc", ...byDisk, ...peersOf("grpc-produce")];
   const each = "`send`, a promise for each record";
   const many = "`sendBatch` of 5,000 records";
   const options: ProduceOptions[] = [
@@ -111,7 +131,7 @@ function consumeContenders(
   workload: Workload,
   house: SharedHouse,
 ): Contender[] {
-  const limits = ["raw-grpc", "decode"];
+  const limits = ["raw-grpc", "decode", ...peersOf("consume")];
   return [
     consumeContender(settings, workload, {
       name: "consume",

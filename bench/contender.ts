@@ -13,6 +13,7 @@ export type Unit =
   | "KiB"
   | "MiB"
   | "ratio"
+  | "% CPU"
   | "per second"
   | "USD/h";
 
@@ -26,7 +27,9 @@ export interface Sample {
 }
 
 export interface Contender {
-  /** The figure's name. */
+  /**
+   * The figure's name; of another system `figure@system`, so that names are unique in a run.
+   */
   readonly name: string;
   readonly unit: Unit;
   /** Names of the contenders that are a limit for this one. */

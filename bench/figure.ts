@@ -7,7 +7,8 @@ import { medianInterval } from "./interval.ts";
 
 export interface Figure {
   readonly name: string;
-  readonly contender: "streamhouse" | "raw";
+  /** `streamhouse`, `raw` for a limit, or the system that it is compared with. */
+  readonly contender: string;
   readonly unit: string;
   readonly median: number;
   readonly min: number;
@@ -17,7 +18,10 @@ export interface Figure {
   readonly interval95?: readonly [number, number];
   /** Median of encoded megabytes (10^6 bytes) a second, where bytes were moved. */
   readonly megabytesPerSecond?: number;
-  /** Bytes a second as a part of each limit's, by the limit's name: the median over the rounds. */
+  /**
+   * Bytes a second as a part of each limit's, by the limit's name, and the value as a part of each other system's, by its name: the
+   * median over the rounds.
+   */
   readonly ratios: Readonly<Record<string, number>>;
   /** What was measured beside the value, each with a median and interval of its own. */
   readonly also?: Readonly<Record<string, Also>>;
@@ -41,8 +45,7 @@ function figureOf(contender: Contender, own: readonly Sample[], samples: Samples
   const values = own.map((sample) => sample.value);
   const rates = own.flatMap((sample) => sample.bytesPerSecond ?? []);
   return {
-    name: contender.name,
-    contender: contender.name.startsWith("raw-") ? "raw" : "streamhouse",
+    ...namesOf(contender.name),
     unit: contender.unit,
     median: rounded(median(values)),
     min: rounded(Math.min(...values)),
@@ -82,16 +85,48 @@ function ratiosOf(
 ): Record<string, number> {
   const ratios: Record<string, number> = {};
   for (const name of contender.limits) {
+    // Another system's figure is the same thing measured; a raw limit moves the same bytes.
+    const measure = name.includes("@") ? "value" : "bytesPerSecond";
     const limit = samples.get(name) ?? [];
     const paired = own.flatMap((sample, round) => {
-      const of = limit[round]?.bytesPerSecond;
-      return of === undefined || sample.bytesPerSecond === undefined
-        ? []
-        : [sample.bytesPerSecond / of];
+      const [value, of] = [sample[measure], limit[round]?.[measure]];
+      return of === undefined || value === undefined ? [] : [value / of];
     });
-    if (paired.length > 0) ratios[name] = rounded(median(paired));
+    if (paired.length > 0) ratios[systemOf(name)] = rounded(median(paired));
   }
   return ratios;
+}
+
+/** Units of which less is better. */
+const COSTS = ["ns", "ms", "s", "% CPU"];
+
+/** The same figures; those in which another system is better come first, each with that system's row after ours. */
+export function lostFirst(figures: readonly Figure[]): readonly Figure[] {
+  const lost = new Set(
+    figures.flatMap(({ name, contender, unit, ratios }) => {
+      const worse = (ratio: number) => (COSTS.includes(unit) ? ratio > 1 : ratio < 1);
+      const others = figures.filter((it) => it.name === baseOf(name) && it.contender !== contender);
+      return others.some((it) => worse(ratios[it.contender] ?? Number.NaN)) ? [baseOf(name)] : [];
+    }),
+  );
+  const isLost = (figure: Figure) => lost.has(baseOf(figure.name));
+  return [...figures.filter(isLost), ...figures.filter((it) => !isLost(it))];
+}
+
+/** `-lowest` is the same figure at another setting, and compared with the same rows of others. */
+function baseOf(name: string): string {
+  return name.replace(/-lowest$/, "");
+}
+
+/** A figure of another system is called `figure@system` where it is measured. */
+function namesOf(id: string): Pick<Figure, "name" | "contender"> {
+  const [name = id, system] = id.split("@");
+  return { name, contender: system ?? (id.startsWith("raw-") ? "raw" : "streamhouse") };
+}
+
+/** A limit is called by its figure's name, another system by its own. */
+function systemOf(id: string): string {
+  return id.split("@")[1] ?? id;
 }
 
 /** The middle one, or the mean of the middle two. */

@@ -6,11 +6,12 @@ import { parseArguments, usage } from "./arguments.ts";
 import { chosen } from "./catalogue.ts";
 import { killChildren } from "./child.ts";
 import { interleave } from "./contender.ts";
-import { figuresOf } from "./figure.ts";
+import { figuresOf, lostFirst } from "./figure.ts";
 import { describeMachine } from "./machine.ts";
 import { Scratch } from "./paths.ts";
+import { runnable } from "./peers/catalogue.ts";
 import { jsonLines, table } from "./report.ts";
-import { fullSettings, quickSettings } from "./settings.ts";
+import { besidePeers, fullSettings, quickSettings } from "./settings.ts";
 
 async function main(): Promise<number> {
   const args = parseArguments(process.argv.slice(2));
@@ -18,12 +19,14 @@ async function main(): Promise<number> {
     process.stdout.write(usage);
     return 0;
   }
-  const settings = args.quick ? quickSettings : fullSettings;
+  const alone = args.quick ? quickSettings : fullSettings;
+  const settings = args.peers ? besidePeers(alone) : alone;
+  const peers = args.peers ? runnable((text) => process.stderr.write(text)) : [];
   const machine = describeMachine(settings);
   const scratch = new Scratch(args.data);
   cleanUpOnInterrupt(scratch);
   try {
-    const phases = chosen(settings, scratch, args.only);
+    const phases = chosen(settings, scratch, args.only, peers);
     const figures = [];
     for (const { contenders, ...rounds } of phases) {
       const samples = await interleave(contenders, {
@@ -33,7 +36,8 @@ async function main(): Promise<number> {
       figures.push(...figuresOf(contenders, samples));
     }
     progress("");
-    process.stdout.write(args.json ? jsonLines(machine, figures) : table(machine, figures));
+    const told = lostFirst(figures);
+    process.stdout.write(args.json ? jsonLines(machine, told) : table(machine, told));
     return 0;
   } finally {
     scratch.remove();

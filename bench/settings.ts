@@ -18,7 +18,20 @@ export interface BenchSettings {
   readonly rawBytesPerRound: number;
   readonly partitions: number;
   readonly telemetry: TelemetrySettings;
+  /** How long an idle agent is watched in a round. */
+  readonly idleSeconds: number;
   readonly scale: ScaleSettings;
+  readonly peers: PeerSettings;
+}
+
+/** Sizes of the figures that are only measured beside other systems. */
+export interface PeerSettings {
+  /** Records of a round in which everything is compared: the slowest system has to send them too. */
+  readonly recordsPerRound: number;
+  /** Sends of a round that are awaited one by one. */
+  readonly singleSends: number;
+  /** How long records arrive at a fixed rate. */
+  readonly latencySeconds: number;
 }
 
 /** Sizes of the figures about many agents. */
@@ -60,6 +73,7 @@ export const fullSettings: BenchSettings = {
   sendsPerRound: 300_000,
   memoryRecords: 10_000_000,
   rawBytesPerRound: 536_870_912,
+  idleSeconds: 20,
   telemetry: {
     pairs: 30,
     warmUpBatches: 2_000,
@@ -76,6 +90,7 @@ export const fullSettings: BenchSettings = {
     costSeconds: 30,
     costIntervalsMs: [50, 100, 200, 500, 1_000],
   },
+  peers: { recordsPerRound: 200_000, singleSends: 500, latencySeconds: 10 },
 };
 
 /** `--quick`: under three minutes on two cores. */
@@ -88,6 +103,7 @@ export const quickSettings: BenchSettings = {
   sendsPerRound: 100_000,
   memoryRecords: 1_000_000,
   rawBytesPerRound: 268_435_456,
+  idleSeconds: 5,
   telemetry: {
     pairs: 3,
     warmUpBatches: 200,
@@ -98,4 +114,15 @@ export const quickSettings: BenchSettings = {
     scrapes: 3,
   },
   scale: { rounds: 1, pourSeconds: 3, idleSeconds: 5, costSeconds: 5, costIntervalsMs: [200] },
+  peers: { recordsPerRound: 50_000, singleSends: 100, latencySeconds: 3 },
 };
+
+/** The same sizes for all systems, small enough for the slowest. */
+export function besidePeers(settings: BenchSettings): BenchSettings {
+  return {
+    ...settings,
+    rounds: Math.min(settings.rounds, 7),
+    recordsPerRound: settings.peers.recordsPerRound,
+    sendsPerRound: Math.min(settings.sendsPerRound, settings.peers.recordsPerRound),
+  };
+}

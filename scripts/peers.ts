@@ -20,8 +20,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { root } from "./runtimes.ts";
 
-export type PeerName = "collector" | "jaeger";
+export type PeerName = "collector" | "jaeger" | "nats";
 
+/** Those that the suite needs; the benchmark builds its own when it is asked for them. */
 export const peerNames: readonly PeerName[] = ["collector", "jaeger"];
 
 /** A cold build of one of them takes about a minute of two cores; the machine may be busy with the suite meanwhile. */
@@ -41,6 +42,7 @@ export function peerVersion(name: PeerName): string {
   const module = {
     collector: "go.opentelemetry.io/collector/otelcol",
     jaeger: "github.com/jaegertracing/jaeger",
+    nats: "github.com/nats-io/nats-server/v2",
   }[name];
   const text = readFileSync(join(source(name), "go.mod"), "utf8");
   return new RegExp(`${module} v(\\S+)`).exec(text)?.[1] ?? "of an unknown version";
@@ -64,7 +66,9 @@ export async function peerProgram(name: PeerName): Promise<string> {
 }
 
 function source(name: PeerName): string {
-  return join(root, "test", "peers", "go", name);
+  return name === "nats"
+    ? join(root, "bench", "go", name)
+    : join(root, "test", "peers", "go", name);
 }
 
 function cacheFolder(): string {

@@ -57,6 +57,20 @@ export function telemetryPhases(settings: BenchSettings, workload: Workload): Ph
   ];
 }
 
+/** What telemetry costs, in the plain bench: `sendBatch` with metrics, and with traces of which one in a hundred is sampled. */
+export function overheadContenders(settings: BenchSettings, workload: Workload): Contender[] {
+  const many = sliceOptions(settings, workload, { way: "embedded", via: "sendBatch" });
+  const named = (name: string, kind: VariantKind) => {
+    const [produce] = pairContenders(name, kind, { ...many, consume: false });
+    return produce === undefined ? [] : [{ ...produce, name }];
+  };
+  return [
+    ...named("telemetry-overhead", on),
+    ...named("telemetry-overhead-traces-1", onePercent),
+    ...named("telemetry-overhead-control", control),
+  ];
+}
+
 function throughputContenders(settings: BenchSettings, workload: Workload): Contender[] {
   const many = sliceOptions(settings, workload, { way: "embedded", via: "sendBatch" });
   const each = sliceOptions(settings, workload, { way: "embedded", via: "send" });

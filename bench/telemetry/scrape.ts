@@ -14,6 +14,19 @@ export function scrapeContenders(): Contender[] {
   return SERIES_PER_FAMILY.flatMap((each) => subjects.map((kind) => scrapeContender(kind, each)));
 }
 
+/** The largest again, under the name of a figure of the plain bench, the others as systems that it is compared with. */
+export function scrape22kContenders(): Contender[] {
+  const others = subjects.filter((kind) => kind.name !== "ours").map((kind) => kind.name);
+  return subjects.map((kind) => {
+    const own = kind.name === "ours";
+    return {
+      ...scrapeContender(kind, SERIES_PER_FAMILY.at(-1) ?? 0),
+      name: own ? "scrape-22k" : `scrape-22k@${kind.name}`,
+      limits: own ? others.map((it) => `scrape-22k@${it}`) : [],
+    };
+  });
+}
+
 /** Heap for each series; memory is the same in every round, so that one is enough. */
 export function seriesHeapContenders(): Contender[] {
   return subjects.map((kind) => ({
