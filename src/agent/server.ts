@@ -21,8 +21,11 @@ import { agentServices } from "../rpc/agent-services.ts";
 import { CallMetrics } from "../rpc/call-metrics.ts";
 import { type KeepaliveOptions, serverChannelOptions, serverCredentials } from "../rpc/channel.ts";
 import { descriptorSet } from "../rpc/descriptor-set.ts";
+import { HandshakeLog } from "../rpc/handshake-log.ts";
 import { Http2Gate } from "../rpc/http2-gate.ts";
 import { services } from "../rpc/methods.ts";
+import { TlsServerCredentials } from "../rpc/tls-gate.ts";
+import { badTls, type ServerTls } from "../rpc/tls-options.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 
 /** What a gRPC server stands in front of, and what it shares with it. */
@@ -40,6 +43,8 @@ export interface GrpcServerOptions extends KeepaliveOptions {
   readonly address: string;
   /** How long `drain()` and `stop()` wait for calls in flight before they break connections, ms. Default 10,000. */
   readonly drainTimeoutMs?: number | undefined;
+  /** Default: plain TCP. */
+  readonly tls?: ServerTls | undefined;
 }
 
 /** The network in front of an agent: all services of `proto/`, health and reflection. One start to one stop. */
@@ -49,6 +54,11 @@ export interface GrpcServer {
    * @throws StreamHouseError `ADDRESS_IN_USE`, `INVALID_ARGUMENT` (field `address`), `CLOSED` after `stop()`
    */
   start(): Promise<string>;
+  /**
+   * New connections see these certificates; open ones go on as they are.
+   * @throws StreamHouseError `INVALID_ARGUMENT` (field `tls.…`): the ones in use stay
+   */
+  renewTls(tls: ServerTls): void;
   /** Says `NOT_SERVING` from now on, and serves all the same: whoever chooses among agents is to choose another. Idempotent. */
   retire(): void;
   /**
@@ -60,7 +70,7 @@ export interface GrpcServer {
   stop(): Promise<void>;
 }
 
-/** A server for one agent. Nothing listens before `start()`. */
+/** A server for one agent. Nothing listens before `start()`. @throws StreamHouseError `INVALID_ARGUMENT` */
 export function createGrpcServer(
   components: GrpcServerComponents,
   options: GrpcServerOptions,
@@ -89,6 +99,7 @@ class AgentGrpcServer implements GrpcServer {
   readonly #metrics: CallMetrics;
   readonly #gate: Http2Gate;
   readonly #server: Server;
+  readonly #tls: TlsServerCredentials | undefined;
   #started: Promise<string> | undefined;
   #drained: Promise<void> | undefined;
 
@@ -97,7 +108,9 @@ class AgentGrpcServer implements GrpcServer {
     this.#address = parseAddress(options.address);
     this.#drainTimeoutMs = options.drainTimeoutMs ?? 10_000;
     this.#metrics = new CallMetrics(components.telemetry, components.clock, knownPaths());
-    this.#gate = new Http2Gate(this.#metrics);
+    this.#tls = options.tls === undefined ? undefined : new TlsServerCredentials(options.tls);
+    const handshakes = new HandshakeLog(components.logger, components.clock);
+    this.#gate = new Http2Gate(this.#metrics, (error, from) => handshakes.failed(error, from));
     this.#server = createServer(this.#gate.serverOptions(serverChannelOptions(options)));
     this.#addServices();
   }
@@ -106,6 +119,13 @@ class AgentGrpcServer implements GrpcServer {
     if (this.#draining.signal.aborted) return Promise.reject(closed("this gRPC server"));
     this.#started ??= this.#listen();
     return this.#started;
+  }
+
+  renewTls(tls: ServerTls): void {
+    if (this.#tls === undefined) {
+      throw badTls("tls", "cannot be turned on while the server listens: start the agent anew");
+    }
+    this.#tls.renew(tls);
   }
 
   retire(): void {
@@ -163,7 +183,7 @@ class AgentGrpcServer implements GrpcServer {
     await checkAddressIsFree(this.#address);
     let bound: number;
     try {
-      bound = await this.#server.listen(text, serverCredentials());
+      bound = await this.#server.listen(text, this.#tls ?? serverCredentials());
     } catch (error) {
       throw listenError(text, this.#metrics.listenFailure ?? (error as NodeJS.ErrnoException));
     }
@@ -174,7 +194,8 @@ class AgentGrpcServer implements GrpcServer {
       throw listenError(formatAddress(host, bound), this.#metrics.listenFailure);
     }
     const address = formatAddress(host, bound);
-    this.#components.logger.info("gRPC server listens", { address });
+    const security = this.#tls === undefined ? "none" : this.#tls.mutual ? "mutual TLS" : "TLS";
+    this.#components.logger.info("gRPC server listens", { address, security });
     return address;
   }
 

@@ -121,6 +121,8 @@ export class AgentDirectory {
         this.#transport.keep?.(new Set(answer.agents.map((it) => it.address)));
       } catch (thrown) {
         const error = asStreamHouseError(thrown, "describeCluster");
+        // Agents of one cluster know the same keys.
+        if (error.code === "UNAUTHENTICATED") throw error;
         if (!answers(error)) {
           failures.push({ address, error });
           continue;

@@ -1,6 +1,8 @@
 /** What is the same for unary calls and streams over gRPC. Used by `grpc-connection.ts` and `grpc-produce-channel.ts`. */
-import type { ServiceError } from "@grpc/grpc-js";
+import { Metadata, type ServiceError } from "@grpc/grpc-js";
 import { StreamHouseError } from "../core/errors.ts";
+import type { CallContext } from "../rpc/agent-api.ts";
+import type { ConnectionSecurity } from "../rpc/connect-failure.ts";
 import type { GatherWriter } from "../rpc/gather-writer.ts";
 import { fromWireStatus, STATUS_DETAILS_KEY } from "../rpc/status.ts";
 
@@ -8,7 +10,7 @@ import { fromWireStatus, STATUS_DETAILS_KEY } from "../rpc/status.ts";
 export function errorOfCall(
   error: ServiceError,
   method: string,
-  address: string,
+  { address, security }: CalledAgent,
 ): StreamHouseError {
   const [details] = error.metadata?.get(STATUS_DETAILS_KEY) ?? [];
   return fromWireStatus({
@@ -17,7 +19,26 @@ export function errorOfCall(
     details: typeof details === "string" ? undefined : details,
     method,
     address,
+    security,
   });
+}
+
+/** Whom a call was made to, for its errors. */
+export interface CalledAgent {
+  /** `host:port` */
+  readonly address: string;
+  readonly security: ConnectionSecurity;
+}
+
+/** What a call carries beside its request: whose it is, and the trace that it belongs to. */
+export function callMetadata(call: CallContext, authorization: string | undefined): Metadata {
+  const metadata = new Metadata();
+  if (authorization !== undefined) metadata.set("authorization", authorization);
+  if (call.traceparent !== undefined) {
+    metadata.set("traceparent", call.traceparent);
+    if (call.tracestate) metadata.set("tracestate", call.tracestate);
+  }
+  return metadata;
 }
 
 /** The same bytes as the library's type; no copy. */

@@ -2,34 +2,35 @@
  * The way to one agent over gRPC: every unary call with a deadline, and produce channels. It uses @grpc/grpc-js directly: nice-grpc's client
  * sends no deadline and drops the trailers that carry an error's details. Made by `grpc-transport.ts`.
  */
-import { type Client, type ClientUnaryCall, Metadata, type ServiceError } from "@grpc/grpc-js";
+import type { Client, ClientUnaryCall, ServiceError } from "@grpc/grpc-js";
 import type { Clock } from "../core/clock.ts";
 import { closed, StreamHouseError } from "../core/errors.ts";
 import type { AgentApi, CallContext } from "../rpc/agent-api.ts";
-import {
-  type ChannelSecurity,
-  createChannelClient,
-  type KeepaliveOptions,
-} from "../rpc/channel.ts";
+import { createChannelClient, type KeepaliveOptions } from "../rpc/channel.ts";
 import type { FetchRequest } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import { type RpcMethod, unaryMethods } from "../rpc/methods.ts";
 import { grpcStatus } from "../rpc/status.ts";
+import type { ClientSecurity } from "../rpc/tls-gate.ts";
 import type { MetricRegistry } from "../telemetry/cells.ts";
+import { abortable } from "./abortable.ts";
 import { agentMethods } from "./agent-methods.ts";
+import type { Authorizer } from "./api-key.ts";
 import { CallMeter } from "./call-meter.ts";
-import { aborted, asBuffer, errorOfCall } from "./grpc-call.ts";
+import { aborted, asBuffer, type CalledAgent, callMetadata, errorOfCall } from "./grpc-call.ts";
 import { GrpcProduceChannel } from "./grpc-produce-channel.ts";
 import type { AgentConnection, ProduceChannel } from "./transport.ts";
 
 export interface GrpcConnectionOptions extends KeepaliveOptions {
   readonly defaultTimeoutMs?: number | undefined;
-  readonly security?: ChannelSecurity | undefined;
+  /** Default: plain TCP. */
+  readonly security?: ClientSecurity | undefined;
 }
 
 export interface GrpcConnectionComponents {
   readonly clock: Clock;
   /** Where calls are measured. */
   readonly metrics: MetricRegistry;
+  readonly authorizer: Authorizer;
 }
 
 /** Told when the connection takes up a socket, and when it needs none any more. */
@@ -52,6 +53,8 @@ export class GrpcConnection implements AgentConnection {
   readonly api: AgentApi;
   readonly #clock: Clock;
   readonly #meter: CallMeter;
+  readonly #authorizer: Authorizer;
+  readonly #called: CalledAgent;
   readonly #options: GrpcConnectionOptions;
   readonly #life: ConnectionLife;
   readonly #channels = new Set<GrpcProduceChannel>();
@@ -70,6 +73,10 @@ export class GrpcConnection implements AgentConnection {
     this.address = address;
     this.#clock = components.clock;
     this.#meter = new CallMeter(components.metrics, components.clock, address);
+    this.#authorizer = components.authorizer;
+    const { security } = options;
+    const protection = security?.mutual ? "mutual-tls" : "tls";
+    this.#called = { address, security: security === undefined ? "plain" : protection };
     this.#options = options;
     this.#life = life;
     this.api = this.#makeApi();
@@ -82,10 +89,11 @@ export class GrpcConnection implements AgentConnection {
         client: () => this.#connect(),
         clock: this.#clock,
         meter: this.#meter,
+        authorizer: this.#authorizer,
         failed: (error) => this.#noteFailure(error),
         gone: () => this.#channels.delete(channel),
       },
-      this.address,
+      this.#called,
     );
     this.#channels.add(channel);
     return channel;
@@ -134,17 +142,40 @@ export class GrpcConnection implements AgentConnection {
     return api as unknown as AgentApi;
   }
 
-  #call(
+  /** A key that was refused is replaced once; nothing was applied with it. */
+  async #call(
     method: RpcMethod<unknown, unknown>,
     request: unknown,
     call: CallContext,
     extraMs: number,
   ): Promise<unknown> {
-    if (this.#closed) return Promise.reject(closed(`the connection to ${this.address}`));
-    const { signal } = call;
-    if (signal?.aborted) return Promise.reject(aborted(method.name, "none", signal.reason));
     const fallbackMs = (this.#options.defaultTimeoutMs ?? DEFAULT_TIMEOUT_MS) + extraMs;
     const deadline = Date.now() + (call.timeoutMs ?? fallbackMs);
+    for (let attempt = 1; ; attempt++) {
+      let authorization = this.#authorizer.authorization();
+      if (typeof authorization === "object") {
+        authorization = await abortable(authorization, call.signal, method.name);
+      }
+      try {
+        return await this.#send(method, request, call, deadline, authorization);
+      } catch (thrown) {
+        if (!StreamHouseError.is(thrown)) throw thrown;
+        const error = this.#authorizer.judge(thrown, authorization);
+        if (error === thrown || attempt > 1) throw error;
+      }
+    }
+  }
+
+  async #send(
+    method: RpcMethod<unknown, unknown>,
+    request: unknown,
+    call: CallContext,
+    deadline: number,
+    authorization: string | undefined,
+  ): Promise<unknown> {
+    if (this.#closed) throw closed(`the connection to ${this.address}`);
+    const { signal } = call;
+    if (signal?.aborted) throw aborted(method.name, "none", signal.reason);
     return new Promise((resolve, reject) => {
       const measure = this.#meter.begin(method.path);
       const rpc = this.#connect().makeUnaryRequest(
@@ -152,7 +183,7 @@ export class GrpcConnection implements AgentConnection {
         (message: unknown) => asBuffer(method.encodeRequest(message)),
         method.decodeResponse,
         request,
-        traceMetadata(call),
+        callMetadata(call, authorization),
         { deadline },
         (error, value) => {
           measure(error?.code ?? grpcStatus.OK);
@@ -175,7 +206,7 @@ export class GrpcConnection implements AgentConnection {
       if (signal?.aborted) return aborted(method, "unknown", signal.reason);
       if (this.#closed) return closedMeanwhile(method, this.address);
     }
-    const failure = errorOfCall(error, method, this.address);
+    const failure = errorOfCall(error, method, this.#called);
     this.#noteFailure(failure);
     return failure;
   }
@@ -192,15 +223,6 @@ export class GrpcConnection implements AgentConnection {
     this.#client?.close();
     this.#client = undefined;
   }
-}
-
-function traceMetadata(call: CallContext): Metadata {
-  const metadata = new Metadata();
-  if (call.traceparent !== undefined) {
-    metadata.set("traceparent", call.traceparent);
-    if (call.tracestate) metadata.set("tracestate", call.tracestate);
-  }
-  return metadata;
 }
 
 function closedMeanwhile(method: string, address: string): StreamHouseError {

@@ -23,8 +23,16 @@ import type {
 } from "../rpc/gen/streamhouse/v1/producer.ts";
 import { produceStreamMethod } from "../rpc/methods.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
+import type { Authorizer } from "./api-key.ts";
 import type { CallMeter } from "./call-meter.ts";
-import { aborted, errorOfCall, selfCopyingMessage } from "./grpc-call.ts";
+import {
+  aborted,
+  type CalledAgent,
+  callMetadata,
+  errorOfCall,
+  selfCopyingMessage,
+} from "./grpc-call.ts";
+import { StreamKey } from "./stream-key.ts";
 import type { ProduceChannel } from "./transport.ts";
 
 export interface GrpcProduceChannelComponents {
@@ -32,6 +40,7 @@ export interface GrpcProduceChannelComponents {
   client(): Client;
   readonly clock: Clock;
   readonly meter: CallMeter;
+  readonly authorizer: Authorizer;
   /** The stream failed. */
   failed(error: StreamHouseError): void;
   /** The channel is of no use any more. */
@@ -55,7 +64,9 @@ interface Frame {
 
 export class GrpcProduceChannel implements ProduceChannel {
   readonly #components: GrpcProduceChannelComponents;
+  readonly #called: CalledAgent;
   readonly #address: string;
+  readonly #key: StreamKey;
   /** Unanswered frames by correlation id. */
   readonly #frames = new Map<number, Frame>();
   /** Ids of frames that were handed over and given up; their answers are no longer wanted. */
@@ -70,9 +81,11 @@ export class GrpcProduceChannel implements ProduceChannel {
   #onIdle: (() => void) | undefined;
   #onEnd: (() => void) | undefined;
 
-  constructor(components: GrpcProduceChannelComponents, address: string) {
+  constructor(components: GrpcProduceChannelComponents, called: CalledAgent) {
     this.#components = components;
-    this.#address = address;
+    this.#called = called;
+    this.#address = called.address;
+    this.#key = new StreamKey(components.authorizer);
   }
 
   get broken(): boolean {
@@ -193,12 +206,13 @@ export class GrpcProduceChannel implements ProduceChannel {
   /** Hands frames over as fast as HTTP/2 takes them. */
   #pump(): void {
     while (this.#writes < WRITES_MAX && this.#failure === undefined) {
-      const next = this.#unwritten.shift();
+      const next = this.#unwritten.peek();
       if (next === undefined) return;
       const frame = this.#frames.get(next.id);
-      if (frame === undefined) continue;
-      const stream = this.#stream ?? this.#open();
-      if (stream === undefined) return;
+      const stream = frame && (this.#stream ?? this.#open());
+      if (frame !== undefined && stream === undefined) return;
+      this.#unwritten.shift();
+      if (frame === undefined || stream === undefined) continue;
       frame.handedOver = true;
       this.#writes++;
       stream.write(frame.writer, () => {
@@ -209,6 +223,11 @@ export class GrpcProduceChannel implements ProduceChannel {
   }
 
   #open(): ClientDuplexStream<GatherWriter, ProduceStreamResponse> | undefined {
+    const hasKey = this.#key.atHand(
+      () => this.#pump(),
+      (error) => this.#break(error),
+    );
+    if (!hasKey) return undefined;
     let stream: ClientDuplexStream<GatherWriter, ProduceStreamResponse>;
     const measure = this.#components.meter.begin(produceStreamMethod.path);
     try {
@@ -218,6 +237,7 @@ export class GrpcProduceChannel implements ProduceChannel {
           produceStreamMethod.path,
           selfCopyingMessage,
           produceStreamMethod.decodeResponse,
+          callMetadata({}, this.#key.authorization),
         );
     } catch (error) {
       this.#break(asStreamHouseError(error, produceStreamMethod.name));
@@ -230,7 +250,7 @@ export class GrpcProduceChannel implements ProduceChannel {
     stream.on("error", (error: ServiceError) => {
       // Answers that came before the status may still lie in the stream's buffer; reading emits them.
       while (stream.read() !== null);
-      this.#break(errorOfCall(error, produceStreamMethod.name, this.#address));
+      this.#break(this.#key.judge(errorOfCall(error, produceStreamMethod.name, this.#called)));
     });
     // A stream that ends well answered all that it took.
     stream.on("end", () => this.#break(this.#ended()));
@@ -248,7 +268,9 @@ export class GrpcProduceChannel implements ProduceChannel {
         frame.resolve(answer.outcome.value);
         return;
       case "error":
-        frame.reject(fromErrorDetail(answer.outcome.value));
+        frame.reject(this.#key.judge(fromErrorDetail(answer.outcome.value)));
+        // The key of this stream is not in force any more: the next one is opened with another.
+        if (answer.outcome.value.code === "UNAUTHENTICATED") void this.close();
         return;
       default:
         frame.reject(emptyAnswer(this.#address));

@@ -1,8 +1,17 @@
 /** Agents over gRPC: one connection for each address, made on first use. Composed by `connect()`. */
 import type { Clock } from "../core/clock.ts";
 import { closed, invalid } from "../core/errors.ts";
-import type { ChannelSecurity, KeepaliveOptions } from "../rpc/channel.ts";
+import { hostOf, type KeepaliveOptions } from "../rpc/channel.ts";
+import { type ClientSecurity, clientSecurity } from "../rpc/tls-gate.ts";
+import type { ClientTls } from "../rpc/tls-options.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
+import {
+  type ApiKey,
+  type Authorizer,
+  createAuthorizer,
+  forbidden,
+  isLoopback,
+} from "./api-key.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
 import type { AgentConnection, Transport } from "./transport.ts";
 
@@ -17,13 +26,18 @@ export interface GrpcTransportOptions extends KeepaliveOptions {
   readonly addresses: readonly string[];
   /** Time limit of calls that bring none of their own, ms. Default 30,000. */
   readonly defaultTimeoutMs?: number | undefined;
-  /** Default: plain TCP. */
-  readonly security?: ChannelSecurity | undefined;
+  /** Default: plain TCP. `true`: the authorities that the runtime trusts, no certificate of our own. */
+  readonly tls?: boolean | ClientTls | undefined;
+  /** Said with each call. Default: none. */
+  readonly apiKey?: ApiKey | undefined;
+  /** Send the key without TLS also to other machines. Default false. */
+  readonly apiKeyOverPlaintext?: boolean | undefined;
 }
 
 /**
  * A transport over gRPC. Nothing is connected before it is used.
- * @throws StreamHouseError `INVALID_ARGUMENT` (field `agents`) if there is no address, or one that is not `host:port`
+ * @throws StreamHouseError `INVALID_ARGUMENT` (field `agents`) if there is no address, or one that is not `host:port`; for a bad
+ * `apiKey` or part of `tls`, or a key that would go to another machine in the open
  */
 export function createGrpcTransport(
   components: GrpcTransportComponents,
@@ -52,6 +66,8 @@ class GrpcTransport implements Transport {
   readonly #components: GrpcTransportComponents;
   readonly #options: GrpcTransportOptions;
   readonly #telemetry: Telemetry;
+  readonly #security: ClientSecurity | undefined;
+  readonly #authorizer: Authorizer;
   readonly #connections = new Map<string, GrpcConnection>();
   /** Those with a socket: also of addresses that were let go of and are used once more by whoever still knew them. */
   readonly #open = new Set<GrpcConnection>();
@@ -62,6 +78,20 @@ class GrpcTransport implements Transport {
     this.#components = components;
     this.#telemetry = components.telemetry ?? createTelemetry(false, { name: "client" });
     this.#options = options;
+    const { tls = false } = options;
+    this.#security = tls === false ? undefined : clientSecurity(tls === true ? {} : tls);
+    this.#authorizer = createAuthorizer(options.apiKey, components.clock);
+    // Told now; an address that is learned later is refused call by call.
+    for (const address of this.bootstrap) this.#authorizerFor(address, true);
+  }
+
+  #authorizerFor(address: string, throws: boolean): Authorizer {
+    const { apiKey, apiKeyOverPlaintext = false } = this.#options;
+    const isOpen = this.#security === undefined && !isLoopback(hostOf(address));
+    if (apiKey === undefined || !isOpen || apiKeyOverPlaintext) return this.#authorizer;
+    const none = forbidden(address);
+    if (throws) none.authorization();
+    return none;
   }
 
   connection(address: string): AgentConnection {
@@ -69,8 +99,10 @@ class GrpcTransport implements Transport {
     let connection = this.#connections.get(address);
     if (connection === undefined) {
       const { clock } = this.#components;
-      const components = { clock, metrics: this.#telemetry.metrics };
-      connection = new GrpcConnection(address, components, this.#options, {
+      const authorizer = this.#authorizerFor(address, false);
+      const components = { clock, metrics: this.#telemetry.metrics, authorizer };
+      const options = { ...this.#options, security: this.#security };
+      connection = new GrpcConnection(address, components, options, {
         opened: (it) => {
           if (this.#closed) throw closed("this transport");
           this.#open.add(it);

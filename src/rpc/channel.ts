@@ -4,11 +4,7 @@
  */
 import { ChannelCredentials, type ChannelOptions, Client, ServerCredentials } from "@grpc/grpc-js";
 import { limits } from "../core/limits.ts";
-
-/** How connections are protected. Only plain TCP today; TLS becomes another member of this union. */
-export type ChannelSecurity = { readonly kind: "plain" };
-
-const plain: ChannelSecurity = { kind: "plain" };
+import { type ClientSecurity, TlsChannelCredentials } from "./tls-gate.ts";
 
 /** A silent peer is asked whether it lives after this long, and given up after `KEEPALIVE_TIMEOUT_MS` more. */
 export const KEEPALIVE_TIME_MS = 10_000;
@@ -60,26 +56,25 @@ export function serverChannelOptions(options: KeepaliveOptions = {}): ChannelOpt
   };
 }
 
-/** A client for `host:port`. It connects with the first call. */
+/** A client for `host:port`, over plain TCP without `security`. It connects with the first call. */
 export function createChannelClient(
   address: string,
   options: KeepaliveOptions = {},
-  security: ChannelSecurity = plain,
+  security?: ClientSecurity,
 ): Client {
-  return new Client(address, clientCredentials(security), clientChannelOptions(options));
+  const credentials =
+    security === undefined
+      ? ChannelCredentials.createInsecure()
+      : new TlsChannelCredentials(security, hostOf(address));
+  return new Client(address, credentials, clientChannelOptions(options));
 }
 
-function clientCredentials(security: ChannelSecurity): ChannelCredentials {
-  switch (security.kind) {
-    case "plain":
-      return ChannelCredentials.createInsecure();
-  }
+/** What a server listens with for plain TCP; for TLS: `tls-gate.ts`. */
+export function serverCredentials(): ServerCredentials {
+  return ServerCredentials.createInsecure();
 }
 
-/** What a server listens with. */
-export function serverCredentials(security: ChannelSecurity = plain): ServerCredentials {
-  switch (security.kind) {
-    case "plain":
-      return ServerCredentials.createInsecure();
-  }
+/** The host of `host:port`, without the brackets of an IPv6 address. */
+export function hostOf(address: string): string {
+  return address.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
 }

@@ -7,6 +7,7 @@
  * on servers whose options carry a gate: every other gRPC server of the process stays as it was.
  */
 import type * as http2 from "node:http2";
+import type { Socket } from "node:net";
 import { type ChannelOptions, Server } from "@grpc/grpc-js";
 import { StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
@@ -26,6 +27,9 @@ export interface Http2GateListener {
   listenFailed(error: NodeJS.ErrnoException): void;
 }
 
+/** Told of a client that did not come through the TLS handshake: its certificate was missing or refused, or it speaks no TLS. */
+export type HandshakeListener = (error: Error, from: string | undefined) => void;
+
 /** HTTP/2 error code (RFC 9113 section 7): the peer asks for too much. */
 const ENHANCE_YOUR_CALM = 0xb;
 const gateKey = Symbol("@streamhouse/streamhouse http2 gate");
@@ -34,10 +38,14 @@ let isWrapped = false;
 /** The HTTP/2 side of one gRPC server. */
 export class Http2Gate {
   readonly #listener: Http2GateListener;
+  readonly #handshakeFailed: HandshakeListener;
   readonly #sessions = new Set<http2.ServerHttp2Session>();
+  /** Under TLS: the sockets below the sessions, and those that have not come so far. */
+  readonly #sockets = new Set<Socket>();
 
-  constructor(listener: Http2GateListener) {
+  constructor(listener: Http2GateListener, handshakeFailed: HandshakeListener = () => {}) {
     this.#listener = listener;
+    this.#handshakeFailed = handshakeFailed;
     wrapCreateHttp2Server();
   }
 
@@ -59,6 +67,8 @@ export class Http2Gate {
       (session) => new Promise<void>((resolve) => session.once("close", resolve)),
     );
     for (const session of [...this.#sessions]) session.destroy();
+    // A server waits for connections in the middle of a handshake, too.
+    for (const socket of [...this.#sockets]) socket.destroy();
     await Promise.all(gone);
   }
 
@@ -66,8 +76,24 @@ export class Http2Gate {
   watch(server: http2.Http2Server): void {
     server.on("error", (error: NodeJS.ErrnoException) => this.#listener.listenFailed(error));
     server.on("session", (session) => this.#watchSession(session));
+    server.on("connection", (socket: Socket) => this.#watchSocket(server, socket));
+    server.on("tlsClientError", (error: Error, socket: Socket) => {
+      this.#handshakeFailed(error, socket.remoteAddress);
+    });
     // Before grpc-js's own listener, which answers calls of unknown methods at once.
     server.prependListener("stream", (stream, headers) => this.#watchStream(stream, headers));
+  }
+
+  #watchSocket(server: http2.Http2Server, socket: Socket): void {
+    // Without TLS a connection is a session at once.
+    if (!("setSecureContext" in server)) return;
+    // What has not shaken hands yet is no connection to the listener, and must not be without a limit for it.
+    if (this.#sockets.size - this.#sessions.size >= limits.connectionsMax) {
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
   }
 
   #watchSession(session: http2.ServerHttp2Session): void {

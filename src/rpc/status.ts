@@ -9,6 +9,7 @@ import {
   type ErrorOutcome,
   StreamHouseError,
 } from "../core/errors.ts";
+import { type ConnectionSecurity, connectAdvice } from "./connect-failure.ts";
 import { ErrorDetail, PackedDetail, RpcStatus } from "./gen/streamhouse/v1/error.ts";
 
 /** gRPC's status codes (https://grpc.io/docs/guides/status-codes/). */
@@ -181,6 +182,8 @@ export interface ReceivedStatus {
   readonly method: string;
   /** Whom we called, `host:port`. */
   readonly address: string;
+  /** How the connection is protected. Default `plain`. */
+  readonly security?: ConnectionSecurity | undefined;
 }
 
 /** The error of a failed call: from the agent's own details, or else from the bare status of the gRPC layers between. */
@@ -207,23 +210,25 @@ interface Verdict {
 }
 
 function fromBareStatus(received: ReceivedStatus): StreamHouseError {
-  const { code, kind, outcome, advice } = judge(received.code, received.text);
+  const { code, kind, outcome, advice } = judge(received);
   const name = grpcStatusName(received.code);
+  // Texts of TLS libraries have line ends in them, and grpc-js adds a note that is empty.
+  const text = received.text.replace(/\s+/g, " ").replace(/\.? Resolution note: $/, "");
   return new StreamHouseError({
     code,
     kind,
     outcome,
-    message: `${received.method} at agent ${received.address} failed with ${name}: ${received.text}${advice}`,
+    message: `${received.method} at agent ${received.address} failed with ${name}: ${text}${advice}`,
   });
 }
 
-function judge(status: number, text: string): Verdict {
+function judge({ code: status, text, security = "plain" }: ReceivedStatus): Verdict {
   const outcome: ErrorOutcome = neverLeft(text) ? "none" : "unknown";
   const unreachable: Verdict = {
     code: "AGENT_UNREACHABLE",
     kind: "unavailable",
     outcome,
-    advice: "; check that an agent runs and listens there",
+    advice: `; ${connectAdvice(text, security)}`,
   };
   if (brokeOff(text)) return unreachable;
   switch (status) {
