@@ -1,7 +1,7 @@
 /**
  * The partitions that this consumer reads now, a cursor for each. Takes over what the session says: lets go of what is gone (after
- * the record in hand), finds where to begin in what is new, tells the application. It does not fetch. Called by
- * `consumer-rooms.ts`.
+ * the record in hand), finds where to begin in what is new, tells the application; what stays is not touched. It does not fetch. Called
+ * by `consumer-rooms.ts` and `membership.ts`.
  */
 import { invalid } from "../core/errors.ts";
 import { partitionKey, type Topic } from "../core/topic.ts";
@@ -15,8 +15,10 @@ import { type Beginning, startOffsets } from "./offsets.ts";
 import type { PartitionRef, ResolvedConsumerOptions } from "./options.ts";
 
 export interface AssignmentEvents {
-  /** Before partitions are let go that are still ours: a last chance to commit. Never throws. */
-  beforeRevoke(cursors: readonly Cursor[]): Promise<void>;
+  /** Before partitions are let go that are still ours: a last chance to commit, for so long. Never throws. */
+  beforeRevoke(cursors: readonly Cursor[], patienceMs: number): Promise<void>;
+  /** Partitions were let go, which the group waits for. */
+  released(): void;
   /** Cursors came or went. */
   changed(): void;
   /** The group gave this consumer another assignment, and it is in effect. */
@@ -37,6 +39,15 @@ export interface AssignmentComponents extends CallComponents {
   readonly listeners: AssignmentListeners;
 }
 
+/** A partition that the group gave, from when it said so: another object if it was taken back and given again meanwhile. */
+interface Grant {
+  readonly partition: AssignedPartition;
+}
+
+/** Of the rebalance timeout, this part (and no more than so many ms) is for the last commit and for telling the group. */
+const LAST_PART = 1 / 4;
+const LAST_MS_MAX = 5_000;
+
 export class Assignment {
   /** Told when the application finished something, which a revocation may be waiting for. */
   readonly finished: Notifier = new Notifier();
@@ -46,6 +57,10 @@ export class Assignment {
   readonly #options: ResolvedConsumerOptions;
   readonly #events: AssignmentEvents;
   readonly #cursors = new Map<string, Cursor>();
+  /** What the group's newest answer gave, whether or not it was begun. */
+  #granted: ReadonlyMap<string, Grant> = new Map();
+  /** What the application is being told that it is gone: the group waits for that. */
+  readonly #leaving = new Set<Cursor>();
   /** Rises when the membership ends: what was under way then must not go on. */
   #era = 0;
   /** When an assignment that is not in effect yet was learned of, monotonic ms. */
@@ -66,12 +81,35 @@ export class Assignment {
     return this.#cursors.values();
   }
 
+  /** What the application may be given records of. */
   owned(): readonly AssignedPartition[] {
-    return [...this.#cursors.values()].map(({ topicId, topic, partition }) => ({
-      topicId,
-      topic,
-      partition,
-    }));
+    return [...this.#cursors.values()].map(addressed);
+  }
+
+  /**
+   * What the group must give to nobody else: what is read, and what was given and is being begun. Were the second left out, it could be
+   * taken for let go, given to another, and begun here all the same.
+   */
+  claims(): readonly AssignedPartition[] {
+    const claims = new Map([...this.#granted].map(([key, it]) => [key, it.partition]));
+    for (const cursor of [...this.#cursors.values(), ...this.#leaving]) {
+      if (!claims.has(cursor.key)) claims.set(cursor.key, addressed(cursor));
+    }
+    return [...claims.values()];
+  }
+
+  /** The group's newest answer, and when it was learned of. `take` follows, as soon as the one that is under way is done. */
+  grant(partitions: readonly AssignedPartition[], learnedAt: number): void {
+    const before = this.#granted;
+    this.#granted = new Map(
+      partitions.map((partition) => {
+        const key = partitionKey(partition.topicId, partition.partition);
+        return [key, before.get(key) ?? { partition }];
+      }),
+    );
+    for (const [key, cursor] of this.#cursors) {
+      cursor.takenAt = this.#granted.has(key) ? undefined : (cursor.takenAt ?? learnedAt);
+    }
   }
 
   find(topic: string, partition: number): Cursor | undefined {
@@ -93,22 +131,22 @@ export class Assignment {
   }
 
   /**
-   * Makes this the assignment; answers whether partitions were let go for it. One call at a time.
+   * Makes this the assignment. One call at a time.
    * @throws StreamHouseError if the agents could not tell where to begin: call again
    */
-  async take(partitions: readonly Beginning[], persistence: Persistence = {}): Promise<boolean> {
+  async take(partitions: readonly Beginning[], persistence: Persistence = {}): Promise<void> {
     const era = this.#era;
     await this.#lost;
+    if (era !== this.#era) return;
     const wanted = new Map(partitions.map((it) => [partitionKey(it.topicId, it.partition), it]));
     const gone = [...this.#cursors.values()].filter((it) => !wanted.has(it.key));
     const fresh = [...wanted].filter(([key]) => !this.#cursors.has(key)).map(([, it]) => it);
-    if (gone.length + fresh.length === 0) return false;
+    if (gone.length + fresh.length === 0) return;
     this.#learnedAt ??= this.#parts.clock.monotonic();
     if (gone.length > 0) await this.#revoke(gone);
-    if (era !== this.#era) return false;
-    if (fresh.length > 0) await this.#begin(fresh, era, persistence);
-    if (era === this.#era) this.#tell(fresh.length, gone.length, false);
-    return gone.length > 0;
+    if (era !== this.#era) return;
+    const begun = fresh.length > 0 ? await this.#begin(fresh, era, persistence) : 0;
+    if (era === this.#era) this.#tell(begun, gone.length, false);
   }
 
   /** By manual assignment: the partition was of a topic that is gone, and this topic has its name now. */
@@ -122,6 +160,8 @@ export class Assignment {
   /** The membership is over: another member may have these partitions already, so nothing is waited for or committed. */
   lose(): void {
     this.#era++;
+    this.#granted = new Map();
+    this.#leaving.clear();
     const gone = [...this.#cursors.values()];
     this.#learnedAt = this.#parts.clock.monotonic();
     this.#lost = Promise.all([this.#lost, this.#drop(gone, true)]).then(() =>
@@ -148,8 +188,12 @@ export class Assignment {
 
   async #revoke(gone: readonly Cursor[]): Promise<void> {
     const { clock } = this.#parts;
+    const { rebalanceTimeoutMs } = this.#options;
     const era = this.#era;
-    const until = clock.monotonic() + this.#options.rebalanceTimeoutMs;
+    const lastMs = Math.min(LAST_MS_MAX, rebalanceTimeoutMs * LAST_PART);
+    const now = clock.monotonic();
+    const learnedAt = gone.reduce((first, it) => Math.min(first, it.takenAt ?? now), now);
+    const until = learnedAt + rebalanceTimeoutMs - lastMs;
     for (const cursor of gone) cursor.held = true;
     // Fetches of them end, and a reader in the middle of a batch turns to other partitions.
     this.#events.changed();
@@ -159,8 +203,17 @@ export class Assignment {
       if (left <= 0 || !gone.some((it) => it.inHand)) break;
       await this.finished.wait(clock, left);
     }
-    await this.#events.beforeRevoke(gone);
-    if (era === this.#era) await this.#drop(gone, false);
+    await this.#events.beforeRevoke(gone, lastMs / 2);
+    if (era !== this.#era) return;
+    for (const cursor of gone) this.#leaving.add(cursor);
+    const release = () => {
+      for (const cursor of gone) this.#leaving.delete(cursor);
+      if (era === this.#era) this.#events.released();
+    };
+    // A listener that takes longer than the group waits must not cost the membership.
+    const timer = clock.schedule(until + lastMs / 2 - clock.monotonic(), release);
+    await this.#drop(gone, false).finally(() => timer.cancel());
+    release();
   }
 
   async #drop(gone: readonly Cursor[], lost: boolean): Promise<void> {
@@ -176,13 +229,20 @@ export class Assignment {
     await this.#parts.listeners.revoked(gone.map(named), { lost });
   }
 
-  async #begin(fresh: readonly Beginning[], era: number, persistence: Persistence): Promise<void> {
+  /** Answers how many were begun. */
+  async #begin(
+    fresh: readonly Beginning[],
+    era: number,
+    persistence: Persistence,
+  ): Promise<number> {
+    const grants = new Map(this.#granted);
     const starts = await startOffsets(this.#parts, this.#options, fresh, persistence);
-    if (era !== this.#era) return;
+    if (era !== this.#era) return 0;
     const begun: Cursor[] = [];
     for (const { topicId, topic, partition } of fresh) {
-      const start = starts.get(partitionKey(topicId, partition));
-      if (start === undefined) continue;
+      const key = partitionKey(topicId, partition);
+      const start = starts.get(key);
+      if (start === undefined || !this.#isGrantedSince(key, grants)) continue;
       const cells = this.#parts.instruments.partition(topic, partition);
       const cursor = new Cursor({ topicId, topic, partition, ...start, cells });
       if (start.committed >= 0) cells.setCommitted(start.committed);
@@ -191,12 +251,25 @@ export class Assignment {
       this.#cursors.set(cursor.key, cursor);
       begun.push(cursor);
     }
+    if (begun.length === 0) return 0;
     await this.#parts.listeners.assigned(begun.map(named));
     for (const cursor of begun) cursor.held = false;
     this.#events.changed();
+    return begun.length;
+  }
+
+  /** One that was taken back meanwhile may have been read by another since, even if it was given again. */
+  #isGrantedSince(key: string, before: ReadonlyMap<string, Grant>): boolean {
+    if (this.#options.assign !== undefined) return true;
+    const grant = before.get(key);
+    return grant !== undefined && grant === this.#granted.get(key);
   }
 }
 
 function named({ topic, partition }: Cursor): PartitionRef {
   return { topic, partition };
+}
+
+function addressed({ topicId, topic, partition }: Cursor): AssignedPartition {
+  return { topicId, topic, partition };
 }

@@ -6,6 +6,7 @@
 import type { Timer } from "../core/clock.ts";
 import { asStreamHouseError, invalid, type StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { OffsetCommit } from "../rpc/gen/streamhouse/v1/group.ts";
 import { startSettleSpan } from "../telemetry/record-spans.ts";
 import { addFailureEvent, addSpanEvent, endSpan, withSpan } from "../telemetry/spans.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
@@ -22,6 +23,8 @@ export interface CommitterComponents extends CallComponents {
   /** Undefined without membership. */
   readonly identity: () => Identity | undefined;
   readonly onFenced: () => void;
+  /** False when the membership has ended, and the partitions with it. Asked before each request. */
+  readonly holds: () => boolean;
   /** Aborts when closing has taken long enough. */
   readonly limit: AbortSignal;
 }
@@ -128,12 +131,7 @@ export class Committer {
     persistence: Persistence,
   ): Promise<void> {
     const { telemetry, identity, onFenced } = this.#parts;
-    const offsets = points.map(({ cursor, offset }) => ({
-      topicId: cursor.topicId,
-      partition: cursor.partition,
-      offset,
-      metadata: "",
-    }));
+    let sent = points;
     const began = this.#parts.clock.monotonic();
     const cursors = points.map(({ cursor }) => cursor);
     const span = startSettleSpan(telemetry, group, cursors);
@@ -156,9 +154,14 @@ export class Committer {
     const store = () =>
       askAny(
         { ...this.#parts, onRetry },
-        ({ api }, call) => {
+        async ({ api }, call) => {
+          // An earlier try may have taken so long that partitions are another's by now, also if they were given back since.
+          this.#parts.holds();
+          sent = points.filter(({ cursor }) => !cursor.revoked);
+          if (sent.length === 0) return;
           const { memberId, memberEpoch } = identity() ?? { memberId: "", memberEpoch: 0 };
-          return api.commitOffsets({ group, memberId, memberEpoch, offsets }, call);
+          const offsets = sent.map(requested);
+          await api.commitOffsets({ group, memberId, memberEpoch, offsets }, call);
         },
         { signal: this.#parts.limit, ...persistence },
       );
@@ -173,13 +176,16 @@ export class Committer {
       ended(error);
       throw error;
     }
-    ended();
-    for (const { cursor, offset, generation } of points) {
+    const lost = points.find((it) => !sent.includes(it));
+    const error = lost && takenAway(lost.cursor);
+    ended(error);
+    for (const { cursor, offset, generation } of sent) {
       cursor.committed = offset;
       // A seek during the request has lowered the floor for good reason.
       if (generation === cursor.generation) cursor.commitFloor = offset;
       cursor.cells.setCommitted(offset);
     }
+    if (error !== undefined) throw error;
   }
 
   #logFailure(thrown: unknown): void {
@@ -188,17 +194,21 @@ export class Committer {
   }
 }
 
+function requested({ cursor, offset }: CommitPoint): OffsetCommit {
+  return { topicId: cursor.topicId, partition: cursor.partition, offset, metadata: "" };
+}
+
 /** What auto-commit commits. */
 export function finishedOf(cursors: readonly Cursor[]): readonly CommitPoint[] {
   return cursors.map((cursor) => ({ cursor, offset: cursor.finished }));
 }
 
-/** @throws StreamHouseError `INVALID_ARGUMENT` for an offset that the application was not given yet */
-export function checkRead(cursor: Cursor, offset: number): void {
-  if (Number.isSafeInteger(offset) && offset >= 0 && offset <= cursor.position) return;
+/** @throws StreamHouseError `INVALID_ARGUMENT` for an offset that the application was not given yet, or a run has not finished */
+export function checkRead(cursor: Cursor, offset: number, upTo: number): void {
+  if (Number.isSafeInteger(offset) && offset >= 0 && offset <= upTo) return;
   throw invalid(
     "INVALID_ARGUMENT",
-    `commit of offset ${offset} in ${cursor.name}: records up to ${cursor.position} were handed out; ` +
+    `commit of offset ${offset} in ${cursor.name}: records up to ${upTo} were handed out; ` +
       "commit that or less",
     { field: "offset" },
   );

@@ -38,6 +38,12 @@ export interface PartitionCells extends DeliveryCells {
   release(): void;
 }
 
+/**
+ * Why a membership ended without having been left: no heartbeat was answered for a session's length, the group said so, or the
+ * application did not read on for `maxPollIntervalMs`.
+ */
+export type MembershipLoss = "session_timeout" | "fenced" | "max_poll_interval";
+
 /** How an operation went, for the conventions' durations. */
 export interface OperationEnd {
   readonly seconds: number;
@@ -121,6 +127,11 @@ export class ConsumerInstruments {
     this.#rebalanceDuration.record(seconds);
   }
 
+  /** A membership ended without having been left. */
+  membershipLost(reason: MembershipLoss): void {
+    this.#registry.counter(catalogue.membershipsLost, { group_id: this.#group, reason }).add(1);
+  }
+
   /** What was fetched and not handed out, now. Before each collection. */
   setBuffered(records: number, bytes: number): void {
     this.#bufferedRecords.add(records - this.#bufferedRecords.value);
@@ -160,7 +171,7 @@ export class ConsumerInstruments {
 
   #duration(descriptor: InstrumentDescriptor, name: string, end: OperationEnd): HistogramCell {
     const { topic, error } = end;
-    const type = error === undefined ? undefined : this.#errorType(error);
+    const type = error === undefined ? undefined : this.errorType(error);
     const key = `${name} ${topic ?? ""} ${type ?? ""}`;
     let cell = this.#durations.get(key);
     if (cell === undefined) {
@@ -173,7 +184,8 @@ export class ConsumerInstruments {
     return cell;
   }
 
-  #errorType(error: unknown): string {
+  /** `error.type` of what was thrown: of the application's classes only so many have a name of their own. */
+  errorType(error: unknown): string {
     const type = errorTypeOf(error);
     if (this.#errorTypes.has(type)) return type;
     if (this.#errorTypes.size >= errorTypesMax) return "_OTHER";

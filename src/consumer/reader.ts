@@ -19,6 +19,8 @@ export interface ReaderComponents {
   readonly onTaken: () => void;
   /** The application has nothing in hand any more. */
   readonly onFinished: () => void;
+  /** Asked before each record: false when the membership has ended, and the partitions with it. */
+  readonly mayHandOut: () => boolean;
 }
 
 /** Failures that nobody has read yet; later ones are dropped, the first say most. */
@@ -39,7 +41,7 @@ export class Reader {
   #current: Delivery | undefined;
   /** Earlier deliveries of the same poll: in the application's hands, not finished. */
   #inHand: Delivery[] = [];
-  /** Begun deliveries of partitions that were paused meanwhile. */
+  /** Begun deliveries of partitions that were paused meanwhile, or that a run has enough of. */
   #parked: Delivery[] = [];
   #failures: unknown[] = [];
   #reading: string | undefined;
@@ -56,7 +58,7 @@ export class Reader {
   get current(): Delivery | undefined {
     const delivery = this.#current;
     if (delivery === undefined || delivery.exhausted || !delivery.valid) return undefined;
-    return delivery.cursor.deliverable && !this.#closed ? delivery : undefined;
+    return delivery.cursor.takeable && !this.#closed ? delivery : undefined;
   }
 
   get closed(): boolean {
@@ -150,6 +152,8 @@ export class Reader {
       if (this.#failures.length > 0) throw this.#failures.shift();
       if (clock.monotonic() - this.#turnAt >= TURN_MS) await this.#turn(signal);
       const delivery = this.current ?? this.#unpark() ?? (await this.#decodeNext());
+      // The process may have been stopped for long just now.
+      if (delivery !== undefined && !this.#parts.mayHandOut()) continue;
       if (delivery !== undefined) {
         this.#current = delivery;
         this.#parts.meter.begin();
@@ -190,7 +194,7 @@ export class Reader {
     const before = this.#current;
     try {
       const delivery = await this.#decodeNext();
-      if (delivery === undefined) return undefined;
+      if (delivery === undefined || !this.#parts.mayHandOut()) return undefined;
       if (before !== undefined) this.#inHand.push(before);
       this.#current = delivery;
       return delivery;
@@ -211,7 +215,7 @@ export class Reader {
     this.#current = undefined;
     if (left?.valid && !left.exhausted) this.#parked.push(left);
     this.#parked = this.#parked.filter((it) => it.valid);
-    const at = this.#parked.findIndex((it) => it.cursor.deliverable);
+    const at = this.#parked.findIndex((it) => it.cursor.takeable);
     return at < 0 ? undefined : this.#parked.splice(at, 1)[0];
   }
 

@@ -55,6 +55,12 @@ export class Readiness {
     }
   }
 
+  /** The next read starts again. */
+  again(): void {
+    this.#started = false;
+    this.#starting = undefined;
+  }
+
   /** Resolves when no start is under way, or the caller is a listener that the start waits for. */
   async ended(): Promise<void> {
     if (!this.#parts.listeners.telling) await this.#starting?.catch(() => {});

@@ -31,6 +31,7 @@ export type ClientInstrumentKey =
   | "recordAgeNegative"
   | "rebalances"
   | "rebalanceDuration"
+  | "membershipsLost"
   | "fetchDuration"
   | "commitDuration"
   | "bufferedRecords"
@@ -198,6 +199,13 @@ export const clientInstruments: Readonly<Record<ClientInstrumentKey, InstrumentD
     "From learning of a new assignment until it is in effect here",
     ["group_id"],
     SECONDS,
+  ),
+  membershipsLost: define(
+    "counter",
+    "streamhouse.consumer.memberships.lost",
+    "{membership}",
+    "Memberships that ended without having been left: no heartbeat was answered in time, the group went on, or the application did not read",
+    ["group_id", "reason"],
   ),
   fetchDuration: define(
     "histogram",

@@ -131,7 +131,7 @@ describe("an outage", () => {
     const { agent, clock, network, open, until, warnings } = setUp();
     agent.createTopic("t");
     await agent.append("t", ["a"]);
-    const consumer = open();
+    const consumer = open({ sessionTimeoutMs: 300_000 });
     await until(take(consumer, 1));
     agent.fault("fetch", ...Array.from({ length: 5 }, () => unavailable("connection reset")));
     network.down = true;
