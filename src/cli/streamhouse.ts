@@ -15,6 +15,15 @@ import {
 import { type CliIo, createProcessIo } from "./cli-io.ts";
 import { clusterSpec, runCluster } from "./cluster.ts";
 import { consumeSpec, runConsume } from "./consume.ts";
+import {
+  groupDeleteSpec,
+  groupDescribeSpec,
+  groupListSpec,
+  runGroupDelete,
+  runGroupDescribe,
+  runGroupList,
+} from "./group.ts";
+import { groupResetSpec, runGroupReset } from "./group-reset.ts";
 import { commandHelp, programHelp } from "./help.ts";
 import { lagSpec, runLag } from "./lag.ts";
 import { produceSpec, runProduce } from "./produce.ts";
@@ -43,6 +52,10 @@ const commands: readonly Command[] = [
   { spec: produceSpec, run: runProduce },
   { spec: consumeSpec, run: runConsume },
   { spec: lagSpec, run: runLag },
+  { spec: groupListSpec, run: runGroupList },
+  { spec: groupDescribeSpec, run: runGroupDescribe },
+  { spec: groupResetSpec, run: runGroupReset },
+  { spec: groupDeleteSpec, run: runGroupDelete },
   { spec: clusterSpec, run: runCluster },
 ];
 

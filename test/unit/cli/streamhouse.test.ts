@@ -38,7 +38,8 @@ describe("the program", () => {
     assert.equal(code, 0);
     const commands = ["agent", "produce", "consume", "lag", "cluster"];
     const verbs = ["create", "list", "describe", "delete"].map((verb) => `topic ${verb}`);
-    for (const name of [...commands, ...verbs]) {
+    const group = ["list", "describe", "reset", "delete"].map((verb) => `group ${verb}`);
+    for (const name of [...commands, ...verbs, ...group]) {
       assert.match(stdout, new RegExp(`^  ${name}\\b`, "m"));
       const help = await run([...name.split(" "), "--help"]);
       assert.deepEqual([help.code, help.stderr], [0, ""]);
@@ -78,6 +79,16 @@ describe("mistakes on the command line", () => {
     ["consume a --group g --format xml", /--format is "xml": use value, json/],
     ["lag", /GROUP is missing/],
     ["lag g --agents nowhere", /--agents has "nowhere"/],
+    ["group", /group needs one of list, describe, reset, delete/],
+    ["group describe", /GROUP is missing/],
+    ["group delete bad/name", /group name "bad\/name" is not valid/],
+    ["group reset g", /--to WHERE is missing/],
+    ["group reset g --to yesterday", /--to is "yesterday": use earliest, latest, an offset/],
+    ["group reset g --to 5 --topic bad/name", /--topic: topic name "bad\/name" is not valid/],
+    ["group reset g --to 5 --partition 0", /--partition needs one --topic/],
+    ["group reset g --to 5 --topic a,b --partition 0", /--partition needs one --topic/],
+    ["group reset g --to 5 --topic a --partition x", /--partition has "x"/],
+    ["group reset g --to 5 --execute --dry-run", /use either --execute or --dry-run/],
     ["agent", /--data DIR is missing/],
     ["agent --data=", /--data is "": name a folder/],
     ["agent --store s3://b", /--store needs --metadata URL/],
