@@ -21,6 +21,7 @@ export type { House } from "./house/house.ts";
 export type { MetadataStore } from "./metadata/metadata-store.ts";
 export { createSqliteMetadata, type SqliteMetadataComponents } from "./metadata/sqlite.ts";
 export type { AgentApi, CallContext } from "./rpc/agent-api.ts";
+export type { ServerTls } from "./rpc/tls-options.ts";
 export { type EmbeddedHouse, type EmbedOptions, embed } from "./serve/embed.ts";
 export {
   type Served,

@@ -1,7 +1,10 @@
 /** `streamhouse agent`: an agent on a data folder, or one of many on a bucket and a database, with gRPC and HTTP, until SIGTERM or SIGINT. */
+import type { ServerTls } from "../rpc/tls-options.ts";
 import { type Arguments, type CommandSpec, quote } from "./arguments.ts";
 import { type CliIo, createStderrLogger } from "./cli-io.ts";
 import { agentsOption } from "./house-options.ts";
+import { secret } from "./text-file.ts";
+import { followTlsFiles, readServerTls, serverTlsOptions } from "./tls-files.ts";
 
 export const agentSpec: CommandSpec = {
   name: "agent",
@@ -19,6 +22,10 @@ export const agentSpec: CommandSpec = {
     metadata: {
       value: "URL",
       help: "database that they share: postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    },
+    "metadata-file": {
+      value: "FILE",
+      help: "file with the database's URL: keeps its password out of the list of processes",
     },
     "agent-id": {
       value: "NAME",
@@ -47,11 +54,13 @@ export const agentSpec: CommandSpec = {
       value: "MS",
       help: "least time from one write to the bucket to the next, 0 to 60000 (default 200, on a folder 0)",
     },
+    ...serverTlsOptions,
     // Every command takes it, so that a script can pass the same options to all of them.
     agents: { ...agentsOption.agents, help: "taken as by every command; an agent asks no other" },
   },
   notes: [
-    "Give --data, or --store with --metadata.",
+    "Give --data, or --store with --metadata, --metadata-file or the environment's STREAMHOUSE_METADATA.",
+    "The certificate files are read again when they change.",
     "One line of JSON on standard output says that it serves, and where:",
     '  {"event":"ready","grpc":"127.0.0.1:7070","http":"http://127.0.0.1:8080","agentId":"…"}',
     "Logs go to standard error. SIGTERM and SIGINT let it finish what it accepted, then it exits with 0.",
@@ -61,7 +70,8 @@ export const agentSpec: CommandSpec = {
 
 /** Answers the exit code. */
 export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
-  const stores = storesOf(args);
+  const stores = await storesOf(args, io);
+  const tls = await readServerTls(args);
   const agentId = args.value("agent-id");
   if (agentId !== undefined && !/^[\w.:-]{1,200}$/.test(agentId)) {
     throw args.mistake(
@@ -70,6 +80,7 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
   }
   // Loaded only here: the other commands start without a database and an SDK (and Node 22's warning about SQLite).
   const { serve } = await import("../serve/serve.ts");
+  const logger = createStderrLogger(io.stderr);
   const served = await serve({
     ...stores,
     agent: { agentId, flushIntervalMs: args.whole("flush-interval", 0, 60_000) },
@@ -77,24 +88,46 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
     http: args.address("http", 0) ?? "",
     advertise: args.address("advertise", 1),
     readiness: args.oneOf<"leases" | "standby">("readiness", ["leases", "standby"]),
-    logger: createStderrLogger(io.stderr),
+    logger,
+    tls,
   });
+  const renew = (it: ServerTls) => served.renewTls(it);
+  const forgetFiles = tls === undefined ? () => {} : followTlsFiles(args, tls, { renew, logger });
   try {
     const { grpc, http } = served;
     const ready = { event: "ready", grpc, http, agentId: served.agent.agentId };
     await io.stdout.write([JSON.stringify(ready)]);
     await aborted(io.stop);
   } finally {
+    forgetFiles();
     await served.stop();
   }
   return 0;
 }
 
+/**
+ * The database's URL: from the option, a file or the environment. The environment's is meant for agents that share one: beside `--data`
+ * it is not looked at.
+ */
+export async function metadataUrl(args: Arguments, io: CliIo): Promise<string | undefined> {
+  const given = args.value("metadata");
+  if (given !== undefined && args.value("metadata-file") !== undefined) {
+    throw args.mistake("--metadata and --metadata-file are both given: the file is enough");
+  }
+  const isShared = args.value("data") === undefined;
+  return (
+    given ?? secret(args, "metadata-file", isShared ? io.env?.STREAMHOUSE_METADATA : undefined)
+  );
+}
+
 /** Where the data is: one of two ways, whole. Values are not repeated: URLs may hold passwords. */
-function storesOf(args: Arguments): { data: string } | { store: string; metadata: string } {
+async function storesOf(
+  args: Arguments,
+  io: CliIo,
+): Promise<{ data: string } | { store: string; metadata: string }> {
   const data = args.value("data");
   const store = args.value("store");
-  const metadata = args.value("metadata");
+  const metadata = await metadataUrl(args, io);
   if (store === undefined && metadata === undefined) {
     if (data === undefined) {
       throw args.mistake("--data DIR is missing (for many agents: --store URL and --metadata URL)");
@@ -108,7 +141,11 @@ function storesOf(args: Arguments): { data: string } | { store: string; metadata
     );
   }
   if (store === undefined) throw args.mistake("--metadata needs --store URL beside it");
-  if (metadata === undefined) throw args.mistake("--store needs --metadata URL beside it");
+  if (metadata === undefined) {
+    throw args.mistake(
+      "--store needs --metadata URL beside it (or --metadata-file, or STREAMHOUSE_METADATA)",
+    );
+  }
   return { store, metadata };
 }
 

@@ -14,6 +14,8 @@ export interface CliIo {
   readonly stdout: LineOutput;
   /** One line to standard error. */
   stderr(line: string): void;
+  /** The environment's variables, for secrets that must not stand in the list of processes. Default: none. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Aborts at the first SIGTERM or SIGINT. */
   readonly stop: AbortSignal;
 }
@@ -30,6 +32,7 @@ export function createProcessIo(): CliIo {
     stderr: (line) => {
       process.stderr.write(`${line}\n`);
     },
+    env: process.env,
     stop: stop.signal,
   };
 }

@@ -12,9 +12,11 @@ import { createUlid, systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
 import { createHandler } from "../http/handler.ts";
 import type { ReadinessRule } from "../http/readiness.ts";
+import type { ServerTls } from "../rpc/tls-options.ts";
 import type { MetricsSource } from "../telemetry/metrics-source.ts";
 import { isRegistered } from "../telemetry/provider-link.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry.ts";
+import { checkCertificate } from "./certificate-check.ts";
 import { listenHttp } from "./http-listener.ts";
 import { stopAtSignal } from "./signals.ts";
 import { openStores, type StoreOptions } from "./stores.ts";
@@ -31,7 +33,15 @@ export interface ServeOptions extends StoreOptions {
   readonly grpc?: string | undefined;
   /** Where `/metrics`, `/health` and `/ready` are; port 0 takes a free one, `false` listens nowhere. Default `127.0.0.1:8080`. */
   readonly http?: string | false | undefined;
-  /** The address that clients are told, when it is not the one listened on (`0.0.0.0`, or behind a mapping). */
+  /**
+   * gRPC over TLS: PEM texts of the certificate and its key, and for mutual TLS of the authorities that clients' certificates come from.
+   * The certificate must hold the host of the address that clients are told: see `advertise`. Default: plain TCP.
+   */
+  readonly tls?: ServerTls | undefined;
+  /**
+   * The address that clients are told, `host:port`, when it is not the one listened on: `0.0.0.0`, behind a mapping, or with TLS where the
+   * certificate holds a name. Clients connect to it and compare its host with the certificate. Default: the address listened on.
+   */
   readonly advertise?: string | undefined;
   /**
    * When `/ready` says yes. Default `leases`: the agent leads a partition. `standby` for deployments: an agent that has nothing to lead
@@ -61,6 +71,11 @@ export interface Served extends AsyncDisposable {
   readonly grpc: string;
   /** The real address, `http://host:port`; empty with `http: false`. */
   readonly http: string;
+  /**
+   * New gRPC connections see these certificates; open ones go on as they are. Nothing else changes.
+   * @throws StreamHouseError `INVALID_ARGUMENT` (field `tls.…`): the ones in use stay
+   */
+  renewTls(tls: ServerTls): void;
   /**
    * Takes no new work, finishes what was accepted, releases the leases, and closes everything. Idempotent; after it nothing runs and
    * the folder can be used again at once.
@@ -98,7 +113,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   teardown.add("agent", () => agent.stop());
   const server = createGrpcServer(
     { api: agent.api, telemetry: agent.telemetry, logger, clock },
-    { address: options.grpc ?? "127.0.0.1:7070" },
+    { address: options.grpc ?? "127.0.0.1:7070", tls: options.tls },
   );
   teardown.add("gRPC server", () => server.stop());
   // The real port is known only once it listens; calls are refused until the agent has started.
@@ -113,7 +128,15 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   const http = options.http === false ? undefined : await openHttp(handler, options.http, teardown);
   if (http !== undefined) logger.info("HTTP endpoint listens", { url: http });
   // Probes are answered from here on: an agent that reads a long index is alive, and says that it is starting.
-  await agent.start({ address: options.advertise ?? grpc });
+  const address = options.advertise ?? grpc;
+  await agent.start({ address });
+  const checkTls = (tls: ServerTls) =>
+    checkCertificate(tls.cert, address, { logger, now: clock.now() });
+  if (options.tls !== undefined) checkTls(options.tls);
+  const renewTls = (tls: ServerTls): void => {
+    server.renewTls(tls);
+    checkTls(tls);
+  };
 
   const stop = async (): Promise<void> => {
     stopping = true;
@@ -134,7 +157,8 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
     return stopped;
   };
   const forgetSignals = options.signals === true ? stopAtSignal(stopOnce, logger) : () => {};
-  return { agent, grpc, http: http ?? "", stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+  const ends = { stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+  return { agent, grpc, http: http ?? "", renewTls, ...ends };
 }
 
 function nothingNamed(): Error {
