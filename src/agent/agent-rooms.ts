@@ -27,6 +27,7 @@ import { FlushTracer } from "./flush-tracer.ts";
 import { Flusher } from "./flusher.ts";
 import { Groups } from "./groups.ts";
 import { Holdings } from "./holdings.ts";
+import { Keys } from "./keys.ts";
 import { LagGauges } from "./lag-gauges.ts";
 import { LagMonitor } from "./lag-monitor.ts";
 import { LateCommits } from "./late-commits.ts";
@@ -174,8 +175,9 @@ export function buildRooms(
   const retention = new Retention({ ...upkeep, topics, instruments, compaction }, options);
   const merger = new Merger({ ...upkeep, instruments: compaction, runId }, options);
   const sweeper = new Sweeper({ ...upkeep, instruments: compaction, runId }, options);
+  const keys = new Keys({ metadata, random, logger, changed: () => {} });
   const api = createServices({
-    ...{ metadata, groups, lag, telemetry, metadataReachability },
+    ...{ metadata, groups, keys, lag, telemetry, metadataReachability },
     refusal: self.refusal,
     produce: new ProduceService({ gate, topics, clock, telemetry }, options),
     fetcher: new Fetcher({

@@ -17,6 +17,7 @@ import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Admin } from "./admin.ts";
 import type { Fetcher } from "./fetcher.ts";
 import { checkDescribe, type Groups } from "./groups.ts";
+import type { Keys } from "./keys.ts";
 import type { LagMonitor } from "./lag-monitor.ts";
 import { type ListOffsetsComponents, listOffsets } from "./list-offsets.ts";
 import type { ProduceService } from "./produce-service.ts";
@@ -30,6 +31,7 @@ export interface ServicesComponents {
   readonly groups: Groups;
   readonly lag: LagMonitor;
   readonly admin: Admin;
+  readonly keys: Keys;
   readonly telemetry: Telemetry;
   readonly metadataReachability: Reachability;
   /** Why calls are refused now; undefined while they are not. */
@@ -37,7 +39,7 @@ export interface ServicesComponents {
 }
 
 export function createServices(components: ServicesComponents): AgentApi {
-  const { admin, fetcher, groups, lag, metadata, offsets, produce } = components;
+  const { admin, fetcher, groups, keys, lag, metadata, offsets, produce } = components;
   const serve =
     <Q, A>(name: keyof AgentApi, work: (request: Q, call: CallContext) => Promise<A>) =>
     (request: Q, call: CallContext): Promise<A> =>
@@ -68,6 +70,9 @@ export function createServices(components: ServicesComponents): AgentApi {
     describeTopic: serve("describeTopic", (it) => admin.describeTopic(it)),
     alterTopic: serve("alterTopic", (request) => admin.alterTopic(request)),
     describeCluster: serve("describeCluster", (it) => admin.describeCluster(it)),
+    createKey: serve("createKey", (request, call) => keys.create(request, call)),
+    listKeys: serve("listKeys", () => keys.list()),
+    revokeKey: serve("revokeKey", (request, call) => keys.revoke(request, call)),
   };
 }
 

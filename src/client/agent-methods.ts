@@ -19,6 +19,9 @@ const methods: Readonly<Record<keyof AgentApi, true>> = {
   describeTopic: true,
   alterTopic: true,
   describeCluster: true,
+  createKey: true,
+  listKeys: true,
+  revokeKey: true,
 };
 
 export const agentMethods: readonly (keyof AgentApi)[] = Object.keys(methods) as (keyof AgentApi)[];

@@ -56,6 +56,13 @@ export const limits = {
   segmentFileBytesMax: 67_108_864,
   /** Bytes of accepted batches that wait for a flush in one agent (back-pressure above it). */
   agentBufferBytesMax: 134_217_728,
+  /** API keys of a cluster, the expired ones with them: every agent has them all in memory. */
+  apiKeysMax: 1_000,
+  keyNameCharactersMax: 100,
+  /** Rights of one key: each call looks through them. */
+  rightsPerKeyMax: 64,
+  /** Ten years. Who wants longer leaves the expiry out. */
+  keyLifeMsMax: 315_360_000_000,
   /** Kafka offsets are int64; JavaScript's numbers are exact below this. */
   offsetMax: 9_007_199_254_740_991,
 } as const;

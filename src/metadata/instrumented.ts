@@ -53,6 +53,9 @@ const operations: Readonly<Record<Operation, true>> = {
   deleteGroup: true,
   expireOffsets: true,
   lagSnapshot: true,
+  createKey: true,
+  listKeys: true,
+  revokeKey: true,
 };
 
 type Call = (...args: unknown[]) => Promise<unknown>;

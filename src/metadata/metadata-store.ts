@@ -8,6 +8,7 @@
  */
 import type { Topic, TopicPartition } from "../core/topic.ts";
 import type { ChunkIndexEntry, ChunkLocation } from "../format/chunk.ts";
+import type { KeyStore } from "./key-store.ts";
 import type { MergeStore } from "./merge-store.ts";
 
 /** One start of one agent. */
@@ -197,7 +198,7 @@ export interface LagSnapshot {
  * The port to metadata. Every call is one transaction, and what it answered is durable. `metadataStoreContract` of
  * `./testing` is its exact meaning.
  */
-export interface MetadataStore extends MergeStore {
+export interface MetadataStore extends MergeStore, KeyStore {
   readonly kind: string;
 
   /** Calls `wake` after changes; hints that come close together are one. Answers a function that ends it. */

@@ -13,6 +13,7 @@
  * - `doomed`: objects that wait for their deletion. `swept`: keys that were given up.
  * - `producer_states`: one packed blob for each partition; `producers`: ids that were given out, and their epochs.
  * - `consumer_groups`, `members`, `assignments`, `offsets`.
+ * - `api_keys`: one row for each key, with the hash of its secret.
  * - `counters`: `flush_id` and `merge_id` are the last ones given out. Their rows are locked from there to the commit, so that
  *   ids become visible in order; who sweeps keys locks them, too. `resolves` and `connections` are written so that an answer says
  *   that the standby has what came before. `trimming` is a lock for who trims.
@@ -156,6 +157,19 @@ export const postgresMigrations: readonly Migration[] = [
       INSERT INTO counters (name, value)
         VALUES ('connections', 0), ('flush_id', 0), ('merge_id', 0), ('resolves', 0), ('trimming', 0);
       ${functions}
+    `,
+  },
+  {
+    version: 2,
+    sql: `
+      CREATE TABLE api_keys (
+        key_id text COLLATE "C" PRIMARY KEY,
+        name text NOT NULL,
+        secret_hash bytea NOT NULL,
+        rights text NOT NULL,
+        created_at_ms int8 NOT NULL,
+        expires_at_ms int8
+      );
     `,
   },
 ];

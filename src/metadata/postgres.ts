@@ -11,6 +11,7 @@ import type { MetadataHint, MetadataStore } from "./metadata-store.ts";
 import { createFlushStore } from "./postgres-flushes.ts";
 import { createGroupStore } from "./postgres-groups.ts";
 import { PostgresHints } from "./postgres-hints.ts";
+import { createKeyStore } from "./postgres-keys.ts";
 import { createLagStore } from "./postgres-lag.ts";
 import { createLeaseStore } from "./postgres-leases.ts";
 import { createMergeStore } from "./postgres-merges.ts";
@@ -53,6 +54,7 @@ export async function createPostgresMetadata(
     ...createProducerStore(pool),
     ...createGroupStore(pool),
     ...createLagStore(pool),
+    ...createKeyStore(pool),
     close: () => pool.close(),
   };
   return watched(hintedMetadata(store, { clock }), pool, { clock, random, logger });

@@ -15,6 +15,7 @@
  *   left out when they are listed, so that a commit need not look here. `swept`: keys that were given up.
  * - `producer_states`: one packed blob for each partition; `producers`: ids that were given out, and their epochs.
  * - `consumer_groups`, `members`, `assignments`, `offsets`.
+ * - `api_keys`: one row for each key, with the hash of its secret.
  * - `counters`: `resolves` is written by each look-up after an unknown commit (see `resolveFlush`).
  */
 import { StreamHouseError } from "../core/errors.ts";
@@ -153,6 +154,19 @@ export const migrations: readonly Migration[] = [
       CREATE TABLE swept (
         object_key TEXT PRIMARY KEY,
         swept_at_ms INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
+    `,
+  },
+  {
+    version: 3,
+    sql: `
+      CREATE TABLE api_keys (
+        key_id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        secret_hash BLOB NOT NULL,
+        rights TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER
       ) STRICT, WITHOUT ROWID;
     `,
   },

@@ -9,6 +9,7 @@ import type { MetadataStore } from "./metadata-store.ts";
 import { SqliteDatabase } from "./sqlite-database.ts";
 import { createFlushStore } from "./sqlite-flushes.ts";
 import { createGroupStore } from "./sqlite-groups.ts";
+import { createKeyStore } from "./sqlite-keys.ts";
 import { createLagStore } from "./sqlite-lag.ts";
 import { createLeaseStore } from "./sqlite-leases.ts";
 import { createMergeStore } from "./sqlite-merges.ts";
@@ -43,6 +44,7 @@ export function createSqliteMetadata(components: SqliteMetadataComponents): Meta
     ...createProducerStore(db),
     ...createGroupStore(db),
     ...createLagStore(snapshots),
+    ...createKeyStore(db),
     async close() {
       snapshots.close();
       db.close();

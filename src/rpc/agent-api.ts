@@ -7,6 +7,8 @@
 import type {
   AlterTopicRequest,
   AlterTopicResponse,
+  CreateKeyRequest,
+  CreateKeyResponse,
   CreateTopicRequest,
   CreateTopicResponse,
   DeleteTopicRequest,
@@ -15,8 +17,12 @@ import type {
   DescribeClusterResponse,
   DescribeTopicRequest,
   DescribeTopicResponse,
+  ListKeysRequest,
+  ListKeysResponse,
   ListTopicsRequest,
   ListTopicsResponse,
+  RevokeKeyRequest,
+  RevokeKeyResponse,
 } from "./gen/streamhouse/v1/admin.ts";
 import type {
   FetchRequest,
@@ -56,6 +62,10 @@ export interface CallContext {
   /** W3C trace context of the caller. */
   readonly traceparent?: string | undefined;
   readonly tracestate?: string | undefined;
+  /** What the caller shows to be let in: the call's `authorization`, as it came. Never in a log, a span or an error. */
+  readonly credential?: string | undefined;
+  /** The public id of the key that the caller showed, once it was found good. For logs. */
+  readonly keyId?: string | undefined;
 }
 
 /** All that an agent does for clients, a method for each call of `proto/`. Every method rejects with a StreamHouseError only. */
@@ -86,4 +96,7 @@ export interface AgentApi {
     request: DescribeClusterRequest,
     call: CallContext,
   ): Promise<DescribeClusterResponse>;
+  createKey(request: CreateKeyRequest, call: CallContext): Promise<CreateKeyResponse>;
+  listKeys(request: ListKeysRequest, call: CallContext): Promise<ListKeysResponse>;
+  revokeKey(request: RevokeKeyRequest, call: CallContext): Promise<RevokeKeyResponse>;
 }

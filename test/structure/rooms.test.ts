@@ -10,7 +10,7 @@ const COLUMNS_MAX = 100;
 
 /** Rooms where the runtime comes in. Everywhere else clocks, randomness, files and `process` are ports. */
 const edges: readonly RegExp[] = [
-  /^src\/core\/(clock|ids)\.ts$/,
+  /^src\/core\/(clock|ids|secret-hash)\.ts$/,
   /^src\/format\/(compression|crc32c)\.ts$/,
   /^src\/storage\/(folder[a-z-]*|s3-body)\.ts$/,
   /^src\/metadata\/sqlite[a-z-]*\.ts$/,

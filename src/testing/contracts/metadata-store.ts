@@ -1,12 +1,13 @@
 /**
  * What every metadata store promises. Run by metadata-store.test.ts for each implementation. The parts by noun are in
- * metadata-topics.ts, -leases.ts, -flushes.ts, -merges.ts, -sweeps.ts, -hints.ts and -groups.ts.
+ * metadata-topics.ts, -leases.ts, -flushes.ts, -merges.ts, -sweeps.ts, -hints.ts, -groups.ts and -keys.ts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { flushContract } from "./metadata-flushes.ts";
 import { groupContract } from "./metadata-groups.ts";
 import { hintContract } from "./metadata-hints.ts";
+import { keyContract } from "./metadata-keys.ts";
 import { leaseContract } from "./metadata-leases.ts";
 import { mergeContract } from "./metadata-merges.ts";
 import { code, type MetadataSubject } from "./metadata-subject.ts";
@@ -39,6 +40,7 @@ export function metadataStoreContract(name: string, contract: MetadataContractSu
     sweepContract(get);
     hintContract(get);
     groupContract(get);
+    keyContract(get);
 
     it("refuses everything once it is closed, and closes twice", async () => {
       const { metadata } = await contract.create();
