@@ -47,6 +47,7 @@ export class AgentInstruments {
   readonly renewalsLost: CounterCell;
   readonly renewalsFailed: CounterCell;
   readonly retentionErrors: CounterCell;
+  readonly groupsExpired: CounterCell;
   /** Batches at the tail, kept as they are committed. */
   readonly tailCache: CacheCells;
   readonly #fencedWrites: CounterCell;
@@ -65,6 +66,7 @@ export class AgentInstruments {
     this.renewalsLost = metrics.counter(catalogue.leaseRenewals, { status: "lost" });
     this.renewalsFailed = metrics.counter(catalogue.leaseRenewals, { status: "error" });
     this.retentionErrors = metrics.counter(catalogue.retentionErrors);
+    this.groupsExpired = metrics.counter(catalogue.groupsExpired);
     this.tailCache = cacheCells(metrics, "tail");
     this.#fencedWrites = metrics.counter(catalogue.fencedWrites);
   }

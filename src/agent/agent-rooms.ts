@@ -32,6 +32,7 @@ import { LagGauges } from "./lag-gauges.ts";
 import { LagMonitor } from "./lag-monitor.ts";
 import { LateCommits } from "./late-commits.ts";
 import { LeaseManager } from "./lease-manager.ts";
+import { LeaseProof } from "./lease-proof.ts";
 import { LoadMeter, type LoadTotals } from "./load-meter.ts";
 import { LogFollower } from "./log-follower.ts";
 import { type IndexedFlush, LogIndex } from "./log-index.ts";
@@ -83,6 +84,7 @@ export interface AgentRooms {
   readonly follower: LogFollower;
   readonly waiting: WaitingRoom;
   readonly lag: LagMonitor;
+  readonly groups: Groups;
   readonly retention: Retention;
   readonly merger: Merger;
   readonly sweeper: Sweeper;
@@ -152,7 +154,10 @@ export function buildRooms(
     },
     options,
   );
-  const gate = new AppendGate({ holdings, view, lease: leases, flusher, settler, budget, clock });
+  const proof = new LeaseProof(shared);
+  const gate = new AppendGate({
+    ...{ holdings, view, lease: leases, proof, flusher, settler, budget, clock },
+  });
 
   const holds = (topicId: string, partition: number) =>
     holdings.get(topicId, partition) !== undefined;
@@ -166,7 +171,7 @@ export function buildRooms(
     holds: (topicId, partition) => leases.isValid() && holds(topicId, partition),
   });
   const waiting = new WaitingRoom(clock);
-  const groups = new Groups({ metadata, clock });
+  const groups = new Groups({ metadata, clock, logger, instruments }, options);
   const gauges = new LagGauges(telemetry.metrics);
   const lag = new LagMonitor({ metadata, index, topics, gauges, holds, clock });
   const compaction = new CompactionInstruments(telemetry.metrics);
@@ -210,6 +215,7 @@ export function buildRooms(
       follower,
       waiting,
       lag,
+      groups,
       retention,
       merger,
       sweeper,

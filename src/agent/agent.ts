@@ -193,7 +193,7 @@ class EmbeddedAgent implements Agent {
 
   #startTickers(): readonly Ticker[] {
     const { clock, logger } = this.#components;
-    const { lag, merger, retention, sweeper } = this.#rooms;
+    const { groups, lag, merger, retention, sweeper } = this.#rooms;
     const every = (intervalMs: number, what: string, run: () => Promise<void>, immediate = false) =>
       createTicker(clock, {
         intervalMs,
@@ -208,9 +208,10 @@ class EmbeddedAgent implements Agent {
       every(this.#options.retentionCheckMs, "retention", () => retention.run()),
       every(this.#options.leaseRenewMs, "looking for the store", () => this.#probeStore()),
     ];
-    const { merge, mergeCheckMs, sweepCheckMs } = this.#options;
+    const { merge, mergeCheckMs, offsetsCheckMs, sweepCheckMs } = this.#options;
     if (merge) tickers.push(every(mergeCheckMs, "merging", () => merger.run()));
     tickers.push(every(sweepCheckMs, "sweeping orphans", () => sweeper.run()));
+    tickers.push(every(offsetsCheckMs, "forgetting unused groups", () => groups.expire()));
     // Only gauges are refreshed: who asks for lag is answered from a snapshot of his own.
     if (this.telemetry.families.includes("streamhouse")) {
       const refreshMs = this.#options.lagRefreshMs / 2;

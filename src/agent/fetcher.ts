@@ -61,10 +61,14 @@ export class Fetcher {
     const until = clock.monotonic() + Math.min(request.maxWaitMs, limits.fetchWaitMsMax);
     const enough = Math.max(1, request.minBytes);
     const waits = request.maxWaitMs > 0;
-    for (;;) {
+    for (let waited = false; ; waited = true) {
       const targets = await Promise.all(request.partitions.map((it) => this.#target(it, waits)));
       const left = until - clock.monotonic();
-      if (left <= 0 || isReady(targets, enough)) return this.#answer(request, targets, call);
+      if (left <= 0 || isReady(targets, enough)) {
+        // What it waited for may be another member's by now.
+        if (waited && request.group !== "") await this.#parts.checkMember(request);
+        return this.#answer(request, targets, call);
+      }
       await this.#wait(targets, left, call.signal);
     }
   }

@@ -1,12 +1,12 @@
 /**
- * `AgentApi`'s group calls on top of metadata, which decides; this room checks requests, and remembers for a moment who the
- * members are, so that a fetch need not ask metadata whether its member is still one. Called by the services.
+ * `AgentApi`'s group calls on top of metadata, which decides; this room checks requests, refuses fetches of stale members, and lets
+ * offsets expire. Called by the services, and by the agent's ticker.
  */
 import type { Clock } from "../core/clock.ts";
 import { invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { partitionKey } from "../core/topic.ts";
-import type { GroupAssignment, MetadataStore } from "../metadata/metadata-store.ts";
+import type { Logger } from "../core/logger.ts";
+import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { FetchRequest } from "../rpc/gen/streamhouse/v1/consumer.ts";
 import type {
   CommitOffsetsRequest,
@@ -22,31 +22,41 @@ import type {
   LeaveResponse,
   ListGroupsResponse,
 } from "../rpc/gen/streamhouse/v1/group.ts";
+import type { AgentInstruments } from "./agent-instruments.ts";
+import { GroupMembers, type KnownMember, REBALANCE_MS_MIN } from "./group-members.ts";
 
 const SESSION_MS = { default: 10_000, min: 1_000, max: 300_000 };
-const REBALANCE_MS = { default: 60_000, min: 1_000, max: 3_600_000 };
+const REBALANCE_MS = { default: 60_000, min: REBALANCE_MS_MIN, max: 3_600_000 };
 
-/** How long a fetch trusts what metadata said about a member. */
-const MEMBER_KNOWN_MS = 1_000;
+/** When a member should ask again that waits for partitions which others are to let go of, ms. */
+const AWAITING_MS = 500;
 
-/** Members remembered; the one asked for longest ago is forgotten first. */
-const MEMBERS_KNOWN_MAX = 10_000;
+/** Groups forgotten in one transaction, and in one round: what is left waits for the next. */
+const EXPIRY = { step: 100, roundMax: 10_000 } as const;
 
-interface KnownMember {
-  readonly epoch: number;
-  readonly assigned: ReadonlySet<string>;
-  /** By the monotonic clock. */
-  readonly until: number;
+export interface GroupsComponents {
+  readonly metadata: MetadataStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly instruments: Pick<AgentInstruments, "groupsExpired">;
+}
+
+export interface GroupsOptions {
+  /** Groups without a live member and without a commit for so long are forgotten, ms; 0: never. */
+  readonly offsetsRetentionMs: number;
 }
 
 export class Groups {
+  readonly #parts: GroupsComponents;
   readonly #metadata: MetadataStore;
-  readonly #clock: Clock;
-  readonly #members = new Map<string, KnownMember>();
+  readonly #members: GroupMembers;
+  readonly #offsetsRetentionMs: number;
 
-  constructor(components: { readonly metadata: MetadataStore; readonly clock: Clock }) {
+  constructor(components: GroupsComponents, options: GroupsOptions) {
+    this.#parts = components;
     this.#metadata = components.metadata;
-    this.#clock = components.clock;
+    this.#members = new GroupMembers(components);
+    this.#offsetsRetentionMs = options.offsetsRetentionMs;
   }
 
   async heartbeat(request: HeartbeatRequest): Promise<HeartbeatResponse> {
@@ -74,15 +84,15 @@ export class Groups {
       ...{ group, memberId, instanceId, memberEpoch, clientId, topics, owned },
       ...{ sessionTimeoutMs, rebalanceTimeoutMs },
     };
-    const answer = await this.#metadata.heartbeat(input).catch((error: unknown) => {
-      this.#members.delete(memberKey(group, memberId));
-      throw error;
-    });
-    const holds = [...answer.assigned, ...answer.revoking];
-    this.#remember(group, memberId, answer.memberEpoch, holds);
+    const askedAt = this.#parts.clock.monotonic();
+    // Whatever it says it has let go of must not be served any more, also while the answer is on its way.
+    this.#members.forget(group, memberId);
+    const answer = await this.#metadata.heartbeat(input);
+    this.#members.heard(group, memberId, answer, askedAt);
+    const usualMs = Math.floor(sessionTimeoutMs / 3);
     return {
       memberEpoch: answer.memberEpoch,
-      heartbeatIntervalMs: Math.floor(sessionTimeoutMs / 3),
+      heartbeatIntervalMs: answer.awaited > 0 ? Math.min(usualMs, AWAITING_MS) : usualMs,
       assigned: answer.assigned.map(({ topicId, topic, partition }) => ({
         topicId,
         topic,
@@ -94,7 +104,7 @@ export class Groups {
   async leave(request: LeaveRequest): Promise<LeaveResponse> {
     checkGroup(request.group);
     checkMemberId(request.memberId);
-    this.#members.delete(memberKey(request.group, request.memberId));
+    this.#members.forget(request.group, request.memberId);
     const { keepPlace } = request;
     await this.#metadata.leaveGroup(request.group, request.memberId, { keepPlace });
     return {};
@@ -147,19 +157,17 @@ export class Groups {
     const { group, memberId, memberEpoch, partitions } = request;
     checkGroup(group);
     checkMemberId(memberId);
-    let member = this.#known(group, memberId);
-    const stale = (it: KnownMember) =>
-      memberEpoch > it.epoch ||
-      partitions.some((p) => !it.assigned.has(partitionKey(p.topicId, p.partition)));
+    let member = this.#members.remembered(group, memberId);
+    const isStale = (it: KnownMember) => partitions.some((p) => !it.mayAct(memberEpoch, p));
     // A refusal is never given from memory: the assignment may have changed since.
-    if (member === undefined || stale(member)) member = await this.#ask(group, memberId);
+    if (member === undefined || isStale(member)) member = await this.#members.ask(group, memberId);
     if (member === undefined) {
       throw fenced(
         "UNKNOWN_MEMBER",
         `group ${group} has no member ${memberId}: its session ended; join again with member epoch 0`,
       );
     }
-    if (!stale(member)) return;
+    if (!isStale(member)) return;
     throw fenced(
       "GROUP_FENCED",
       `member ${memberId} of group ${group} asks at epoch ${memberEpoch} for partitions that are not assigned to it ` +
@@ -167,43 +175,23 @@ export class Groups {
     );
   }
 
-  #known(group: string, memberId: string): KnownMember | undefined {
-    const member = this.#members.get(memberKey(group, memberId));
-    return member !== undefined && this.#clock.monotonic() < member.until ? member : undefined;
-  }
-
-  async #ask(group: string, memberId: string): Promise<KnownMember | undefined> {
-    const state = await this.#metadata.describeGroup(group);
-    const member = state?.members.find((it) => it.memberId === memberId);
-    if (member === undefined) {
-      this.#members.delete(memberKey(group, memberId));
-      return undefined;
+  /** Forgets groups that nobody has used for long, with their offsets. One round of any agent does it for all. */
+  async expire(): Promise<void> {
+    if (this.#offsetsRetentionMs === 0) return;
+    const { instruments, logger } = this.#parts;
+    let total = 0;
+    let expired: number = EXPIRY.step;
+    while (expired >= EXPIRY.step && total < EXPIRY.roundMax) {
+      expired = await this.#metadata.expireOffsets(this.#offsetsRetentionMs, EXPIRY.step);
+      instruments.groupsExpired.add(expired);
+      total += expired;
     }
-    const holds = [...member.assigned, ...member.revoking];
-    return this.#remember(group, memberId, member.memberEpoch, holds);
-  }
-
-  #remember(
-    group: string,
-    memberId: string,
-    epoch: number,
-    assigned: readonly GroupAssignment[],
-  ): KnownMember {
-    const key = memberKey(group, memberId);
-    const member = {
-      epoch,
-      assigned: new Set(assigned.map((it) => partitionKey(it.topicId, it.partition))),
-      until: this.#clock.monotonic() + MEMBER_KNOWN_MS,
-    };
-    this.#members.delete(key);
-    this.#members.set(key, member);
-    if (this.#members.size > MEMBERS_KNOWN_MAX) {
-      for (const oldest of this.#members.keys()) {
-        this.#members.delete(oldest);
-        break;
-      }
+    if (total > 0) {
+      const retentionMs = this.#offsetsRetentionMs;
+      logger.info("groups that nobody used were forgotten with their offsets", {
+        ...{ groups: total, retentionMs },
+      });
     }
-    return member;
   }
 }
 
@@ -255,9 +243,4 @@ function wrong(field: string, problem: string, expected: string): StreamHouseErr
 
 function fenced(code: "UNKNOWN_MEMBER" | "GROUP_FENCED", message: string): StreamHouseError {
   return new StreamHouseError({ code, kind: "fenced", message });
-}
-
-/** Neither part can hold a zero byte that would make two keys equal: the length tells where the first ends. */
-function memberKey(group: string, memberId: string): string {
-  return `${group.length}:${group}${memberId}`;
 }

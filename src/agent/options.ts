@@ -60,6 +60,13 @@ export interface AgentOptions extends CompactionOptions {
   readonly lagRefreshMs?: number | undefined;
   /** How often retention looks for records to delete. Default 30,000. */
   readonly retentionCheckMs?: number | undefined;
+  /**
+   * A consumer group without a live member and without a commit for so long is forgotten, with its offsets; 0: never. Where agents differ,
+   * the shortest counts. Default 604,800,000: seven days, as in Kafka.
+   */
+  readonly offsetsRetentionMs?: number | undefined;
+  /** How often groups are looked for that nobody uses. Default 600,000. */
+  readonly offsetsCheckMs?: number | undefined;
   /** Longest time that `drain()` waits for what was accepted to be committed. Default 30,000. */
   readonly drainTimeoutMs?: number | undefined;
 }
@@ -87,10 +94,13 @@ export interface ResolvedAgentOptions extends ResolvedCompactionOptions {
   readonly timestampPastMsMax: number | undefined;
   readonly lagRefreshMs: number;
   readonly retentionCheckMs: number;
+  readonly offsetsRetentionMs: number;
+  readonly offsetsCheckMs: number;
   readonly drainTimeoutMs: number;
 }
 
 const MIB = 1_048_576;
+const DAY_MS = 86_400_000;
 
 /**
  * Fills in the defaults and checks the settings. `storeKind` chooses the flush defaults.
@@ -171,6 +181,14 @@ export function resolveAgentOptions(
       past === undefined ? undefined : whole("timestampPastMsMax", past, 0, 0, limits.offsetMax),
     lagRefreshMs: whole("lagRefreshMs", options.lagRefreshMs, 5_000, 10, 5_000),
     retentionCheckMs: whole("retentionCheckMs", options.retentionCheckMs, 30_000, 10, 86_400_000),
+    offsetsRetentionMs: whole(
+      "offsetsRetentionMs",
+      options.offsetsRetentionMs,
+      7 * DAY_MS,
+      0,
+      limits.offsetMax,
+    ),
+    offsetsCheckMs: whole("offsetsCheckMs", options.offsetsCheckMs, 600_000, 10, DAY_MS),
     drainTimeoutMs: whole("drainTimeoutMs", options.drainTimeoutMs, 30_000, 1, 600_000),
   });
 }

@@ -35,6 +35,7 @@ export type AgentInstrumentKey =
   | "retentionSeconds"
   | "retentionRecords"
   | "retentionErrors"
+  | "groupsExpired"
   | "groupLeadRecords"
   | "groupLostRecords"
   | "groupMembers"
@@ -269,6 +270,13 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     "streamhouse.retention.errors",
     "{error}",
     "Retention runs that failed; the next one tries again",
+    [],
+  ),
+  groupsExpired: define(
+    "counter",
+    "streamhouse.groups.expired",
+    "{group}",
+    "Consumer groups that this agent forgot, with their offsets, because nobody had used them for long",
     [],
   ),
   groupLeadRecords: perPartition(
