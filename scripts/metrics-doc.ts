@@ -13,6 +13,7 @@ import { agentInstruments } from "../src/telemetry/catalogue-agent.ts";
 import { clientInstruments } from "../src/telemetry/catalogue-clients.ts";
 import { compactionInstruments } from "../src/telemetry/catalogue-compaction.ts";
 import { healthInstruments } from "../src/telemetry/catalogue-health.ts";
+import { runInstruments } from "../src/telemetry/catalogue-run.ts";
 import { semconvInstruments } from "../src/telemetry/catalogue-semconv.ts";
 import { metricUses } from "./metrics-uses.ts";
 
@@ -49,6 +50,11 @@ const sections: readonly Section[] = [
       "Exported by the consumer's process. Lag is asked of the agent on a timer, so that it grows while the application is stuck; " +
       "of a dead process only the agent's view is left.",
     keys: keysOf(clientInstruments).filter((key) => !producerKeys.includes(key)),
+  },
+  {
+    title: "Handlers",
+    lead: "Exported by the process that calls `consumer.run()`, beside what every consumer exports. docs/consumer-run.md says how it works.",
+    keys: keysOf(runInstruments),
   },
   {
     title: "Agent",

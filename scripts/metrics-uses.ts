@@ -18,6 +18,16 @@ export const metricUses: Readonly<Partial<Record<InstrumentKey, string>>> = {
   recordAgeNegative: "clocks of producers that are ahead",
   rebalances: "churn: members that come and go",
   bufferedRecords: "full while lag grows: the application is slow, not the network",
+  runRecords: "outcome dead_lettered: somebody has to look at them",
+  runRetries: "what the handlers depend on fails",
+  runDeadLetterErrors:
+    "alert: the dead-letter topic is missing or cannot be written, and run() has ended",
+  runHandlerDuration: "how long handlers take: times the rate, the concurrency that is needed",
+  runInFlight: "at its concurrency while lag grows: more slots, or faster handlers",
+  runBlocked: "records that hold up their keys",
+  runWaiting: "full while in flight is low: few keys, or one that holds up all the others",
+  runOldest:
+    "alert: a handler hangs, or a record is tried for too long; nothing beyond it is committed",
   activePartitions: "0 everywhere: nobody writes",
   leaseRenewals: "status lost or error: fail-over is near",
   recordsWritten: "throughput of the agent",

@@ -20,6 +20,7 @@ export type {
   TopicChanges,
   TopicDescription,
 } from "./client/admin-api.ts";
+export type { ApiKey } from "./client/api-key.ts";
 export type { ConsumedBatch } from "./consumer/consumed-batch.ts";
 export type {
   CommitOffset,
@@ -38,6 +39,15 @@ export type {
 } from "./consumer/options.ts";
 export type { StartOffset, StartOffsets } from "./consumer/own-offsets.ts";
 export type { Processable } from "./consumer/processing.ts";
+export { deadLetterHeaders } from "./consumer/run-dead-letter.ts";
+export type {
+  RetryOptions,
+  RunContext,
+  RunHandler,
+  RunOptions,
+  RunOrder,
+} from "./consumer/run-options.ts";
+export { RetryLater } from "./consumer/run-retry-later.ts";
 export {
   type ErrorCode,
   type ErrorKind,
@@ -74,6 +84,7 @@ export type {
   TypedConsumer,
   TypedProducer,
   TypedRecord,
+  TypedRunHandler,
   TypedSendOptions,
   TypedTopic,
 } from "./house/typed-topic.ts";
@@ -93,4 +104,5 @@ export {
   type SendResult,
   type SentRange,
 } from "./producer/send-result.ts";
+export type { ClientTls } from "./rpc/tls-options.ts";
 export type { TelemetryOptions } from "./telemetry/telemetry.ts";

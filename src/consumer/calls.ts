@@ -29,6 +29,11 @@ export interface Persistence {
   readonly signal?: AbortSignal | undefined;
   /** Stop trying again after this long, ms. Default: the first error is the answer. */
   readonly patienceMs?: number | undefined;
+  /**
+   * An agent that does not answer for so long is left for another, ms. Default (and at most): `requestTimeoutMs`. For what must not
+   * hang as long as an agent does, because a session or a rebalance would end meanwhile.
+   */
+  readonly callTimeoutMs?: number | undefined;
 }
 
 /**
@@ -41,14 +46,15 @@ export function askAny<T>(
   persistence: Persistence = {},
 ): Promise<T> {
   const { cluster, requestTimeoutMs, tracer } = parts;
-  const { signal } = persistence;
+  const { signal, callTimeoutMs = requestTimeoutMs } = persistence;
+  const timeoutMs = Math.min(requestTimeoutMs, callTimeoutMs);
   return persist(
     parts,
     async () => {
       try {
         const connection = await cluster.any(signal);
         const api = tracer?.api(connection) ?? connection.api;
-        return await ask({ api }, { signal, timeoutMs: requestTimeoutMs });
+        return await ask({ api }, { signal, timeoutMs });
       } catch (error) {
         // About the agent that `any()` answered: the next question goes elsewhere.
         cluster.note("", -1, error);

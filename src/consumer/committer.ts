@@ -25,6 +25,8 @@ export interface CommitterComponents extends CallComponents {
   readonly onFenced: () => void;
   /** False when the membership has ended, and the partitions with it. Asked before each request. */
   readonly holds: () => boolean;
+  /** An agent that does not answer for so long is left for another, ms. */
+  readonly callTimeoutMs: number;
   /** Aborts when closing has taken long enough. */
   readonly limit: AbortSignal;
 }
@@ -130,7 +132,7 @@ export class Committer {
     points: readonly BoundPoint[],
     persistence: Persistence,
   ): Promise<void> {
-    const { telemetry, identity, onFenced } = this.#parts;
+    const { telemetry, identity, onFenced, limit, callTimeoutMs } = this.#parts;
     let sent = points;
     const began = this.#parts.clock.monotonic();
     const cursors = points.map(({ cursor }) => cursor);
@@ -163,7 +165,7 @@ export class Committer {
           const offsets = sent.map(requested);
           await api.commitOffsets({ group, memberId, memberEpoch, offsets }, call);
         },
-        { signal: this.#parts.limit, ...persistence },
+        { signal: limit, callTimeoutMs, ...persistence },
       );
     try {
       await withSpan(span, store);

@@ -4,41 +4,50 @@
  */
 import { CallTracer } from "../client/call-tracer.ts";
 import type { ClientContext } from "../client/client-context.ts";
-import { asStreamHouseError, closed, type StreamHouseError } from "../core/errors.ts";
+import { closed, type StreamHouseError } from "../core/errors.ts";
 import { createUuid } from "../core/ids.ts";
 import type { ConsumerRecord } from "../core/record.ts";
-import { checkPartition, partitionKey } from "../core/topic.ts";
+import { checkPartition } from "../core/topic.ts";
 import { detached } from "../telemetry/spans.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
 import { Assignment } from "./assignment.ts";
 import { type CallComponents, type Persistence, persist } from "./calls.ts";
-import { type CommitPoint, Committer, checkRead, finishedOf } from "./committer.ts";
+import { Commits } from "./commits.ts";
+import { Committer, finishedOf } from "./committer.ts";
 import { type ConsumedBatch, takeBatch } from "./consumed-batch.ts";
-import { type Cursor, takenAway } from "./cursor.ts";
+import type { Cursor } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
 import { DeliveryMeter } from "./delivery-meter.ts";
 import { FetchLoop } from "./fetch-loop.ts";
 import { FetchSource } from "./fetch-source.ts";
 import { FetchedQueue } from "./fetched.ts";
-import { GroupSession } from "./group-session.ts";
 import { ConsumerInstruments } from "./instruments.ts";
-import { type Lag, LagMonitor } from "./lag.ts";
+import { LagMonitor } from "./lag.ts";
 import { AssignmentListeners } from "./listeners.ts";
+import { Membership } from "./membership.ts";
 import { observeConsumer } from "./observation.ts";
-import { type Beginning, committedOffsets, listOffsets } from "./offsets.ts";
-import type { PartitionRef, ResolvedConsumerOptions } from "./options.ts";
+import type { Beginning } from "./offsets.ts";
+import type { ResolvedConsumerOptions } from "./options.ts";
+import { Positions } from "./positions.ts";
 import { type Processable, process } from "./processing.ts";
+import { Questions } from "./questions.ts";
 import { ReadIterator } from "./read-iterator.ts";
 import { Reader } from "./reader.ts";
 import { Readiness } from "./readiness.ts";
 import { Receiving } from "./receiving.ts";
 import { Refusals } from "./refusals.ts";
+import type { DeadLetterSource } from "./run-dead-letter.ts";
+import { Runner } from "./runner.ts";
 
 export class ConsumerRooms {
   readonly group: string | undefined;
-  readonly memberId: string;
   readonly assignment: Assignment;
   readonly listeners: AssignmentListeners;
+  readonly positions: Positions;
+  readonly questions: Questions;
+  readonly commits: Commits;
+  readonly runner: Runner;
+  readonly #seed: string;
   readonly #context: ClientContext;
   readonly #options: ResolvedConsumerOptions;
   /** For what goes on in the background, and for what the application asks for. */
@@ -47,7 +56,8 @@ export class ConsumerRooms {
   readonly #telemetry: Telemetry;
   readonly #instruments: ConsumerInstruments;
   readonly #queue = new FetchedQueue();
-  readonly #session: GroupSession | undefined;
+  /** Undefined by manual assignment. */
+  readonly #membership: Membership | undefined;
   readonly #loop: FetchLoop;
   readonly #reader: Reader;
   readonly #receiving: Receiving;
@@ -60,14 +70,19 @@ export class ConsumerRooms {
   /** Aborts when closing has taken long enough. */
   readonly #limit = new AbortController();
   #closing: Promise<void> | undefined;
+  #running = false;
 
-  constructor(context: ClientContext, options: ResolvedConsumerOptions) {
+  constructor(
+    context: ClientContext,
+    options: ResolvedConsumerOptions,
+    deadLetters: DeadLetterSource | undefined,
+  ) {
     const { cluster, clock, random, logger } = context;
     const { group, requestTimeoutMs } = options;
     this.#context = context;
     this.#options = options;
     this.group = group;
-    this.memberId = createUuid(random);
+    this.#seed = createUuid(random);
     this.#telemetry = createTelemetry(context.telemetry, { name: "consumer" });
     const telemetry = this.#telemetry;
     const instruments = new ConsumerInstruments(telemetry, group);
@@ -83,37 +98,42 @@ export class ConsumerRooms {
     this.listeners = new AssignmentListeners(fail);
     const { listeners } = this;
     this.assignment = new Assignment({ ...calls, instruments, listeners }, options, {
-      beforeRevoke: (cursors) => this.#commitLast(cursors, options.sessionTimeoutMs),
+      beforeRevoke: (cursors, patienceMs) => this.commits.last(cursors, patienceMs),
+      released: () => this.#membership?.poke(),
       changed: () => this.#changed(),
       rebalanced: ({ seconds, ...change }) => {
         instruments.rebalanced(seconds);
-        this.#receiving.rebalanced({ ...change, epoch: this.#session?.identity.memberEpoch });
+        this.#receiving.rebalanced({ ...change, epoch: this.#membership?.identity.memberEpoch });
       },
     });
     const { assignment } = this;
     const cursors = () => this.assignment.cursors;
-    this.#session = options.assign === undefined ? this.#createSession(group ?? "") : undefined;
-    const session = this.#session;
-    const identity = () => session?.identity;
-    const onFenced = () => session?.poke();
+    this.#membership = options.assign === undefined ? this.#join(group ?? "") : undefined;
+    const membership = this.#membership;
+    const identity = () => membership?.identity;
+    const onFenced = () => membership?.poke();
+    const holds = () => membership?.holds() ?? true;
     const refusals = new Refusals({
       ...{ ...calls, logger, queue, offsetReset: options.offsetReset },
       signal: this.#ending.signal,
       onMoved: () => this.#loop.wake(),
-      askGroup: session && (() => session.poke()),
+      askGroup: membership && (() => membership.poke()),
       replace: (cursor, topic) => assignment.replace(cursor, topic),
       fail,
     });
     const shared = { ...calls, logger, identity, onFenced };
-    const source = new FetchSource({ cluster, clock, seed: this.memberId }, options);
+    const source = new FetchSource({ cluster, clock, seed: this.#seed }, options);
     const fetching = { ...shared, queue, source, instruments, cursors, refusals };
     this.#loop = new FetchLoop(fetching, options);
     const onTaken = () => this.#loop.wake();
     const onFinished = () => assignment.finished.notify();
     const meter = new DeliveryMeter(clock, telemetry);
-    this.#reader = new Reader({ queue, clock, meter, cursors, onTaken, onFinished }, options);
-    const asked = { ...shared, tracer: this.#asked.tracer, limit: this.#limit.signal };
-    this.#committer = new Committer({ ...asked, telemetry, instruments, group });
+    const mayHandOut = membership ? () => membership.holdsForNext() : () => true;
+    const reading = { queue, clock, meter, cursors, onTaken, onFinished, mayHandOut };
+    this.#reader = new Reader(reading, options);
+    const asked = { ...shared, holds, tracer: this.#asked.tracer, limit: this.#limit.signal };
+    const callTimeoutMs = options.sessionTimeoutMs / 3;
+    this.#committer = new Committer({ ...asked, telemetry, instruments, group, callTimeoutMs });
     this.#lag = new LagMonitor({ ...calls, metrics: telemetry.metrics, group, cursors });
     this.#readiness = new Readiness({
       clock,
@@ -121,24 +141,80 @@ export class ConsumerRooms {
       start: () => detached(() => this.#start()),
       fail,
     });
+    const reader = this.#reader;
+    const waiting = { patience: () => this.#patience(), ready: () => this.#ready() };
+    const asking = { ...waiting, asked: this.#asked, assignment };
+    this.positions = new Positions({ ...asking, reader, changed: () => this.#changed() });
+    this.questions = new Questions({ ...asking, group, cluster, lag: this.#lag });
+    this.commits = new Commits({
+      ...{ ...waiting, assignment, reader, committer: this.#committer, logger },
+      autoCommit: options.autoCommit,
+      isClosing: () => this.#closing !== undefined,
+      isRunning: () => this.runner.active,
+    });
+    this.runner = this.#createRunner(deadLetters);
     const { metrics } = telemetry;
     const count = () => this.#collect();
     this.#forgetCollect = observeConsumer({ metrics, group, assignment, count });
   }
 
-  #createSession(group: string): GroupSession {
-    const { clientId = this.#context.clientId, topics, sessionTimeoutMs } = this.#options;
-    const { memberId, assignment } = this;
-    return new GroupSession(
-      { ...this.#calls, logger: this.#context.logger, clientId },
-      { group, memberId, topics, sessionTimeoutMs },
+  #join(group: string): Membership {
+    const { logger, clientId } = this.#context;
+    const { sessionTimeoutMs } = this.#options;
+    const parts = { calls: this.#calls, logger, assignment: this.assignment };
+    return new Membership(
       {
-        assigned: (partitions) => assignment.take(partitions, this.#patience()),
-        lost: () => assignment.lose(),
-        owned: () => assignment.owned(),
-        failed: (error) => this.#reader.fail(error),
+        ...parts,
+        clientId: this.#options.clientId ?? clientId,
+        instruments: this.#instruments,
+        fail: (error) => this.#reader.fail(error),
+        onEnded: () => this.#left(),
+        runningSince: () => this.#runningSince(),
+        patience: () => ({ ...this.#patience(), callTimeoutMs: sessionTimeoutMs / 3 }),
       },
+      group,
+      this.#options,
     );
+  }
+
+  /** The next read joins again. A run reads all the time, but for a handler that hangs. */
+  #left(): void {
+    this.#readiness.again();
+    this.runner.left();
+  }
+
+  #runningSince(): number | undefined {
+    if (!this.runner.active) return undefined;
+    return this.runner.oldestCallAt ?? this.#context.clock.monotonic();
+  }
+
+  get memberId(): string {
+    return this.#membership?.identity.memberId ?? this.#seed;
+  }
+
+  #createRunner(deadLetters: DeadLetterSource | undefined): Runner {
+    const { clock, random, logger, cluster } = this.#context;
+    const { assign, topics, prefetchBytes, closeTimeoutMs, connectTimeoutMs } = this.#options;
+    const { maxPollIntervalMs } = this.#options;
+    const { assignment } = this;
+    return new Runner({
+      ...{ clock, random, logger, prefetchBytes, deadLetters, group: this.group },
+      ...{ telemetry: this.#telemetry, instruments: this.#instruments },
+      ...{ reader: this.#reader, queue: this.#queue },
+      ready: (signal) => this.#ready(signal),
+      receive: (wait) => this.#receiving.next(wait),
+      mayHandOut: () => this.#membership?.holdsForNext() ?? true,
+      maxPollIntervalMs: assign === undefined ? maxPollIntervalMs : Number.POSITIVE_INFINITY,
+      cursors: () => assignment.cursors,
+      topics: assign?.map((it) => it.topic) ?? topics,
+      find: (topic) =>
+        persist(this.#calls, () => cluster.topic(topic), {
+          ...{ signal: this.#ending.signal, patienceMs: connectTimeoutMs },
+        }),
+      commit: () => this.commits.last([...assignment.cursors], closeTimeoutMs),
+      changed: () => this.#changed(),
+      onFinished: () => assignment.finished.notify(),
+    });
   }
 
   records(signal: AbortSignal | undefined): ReadIterator<ConsumerRecord> {
@@ -146,8 +222,17 @@ export class ConsumerRooms {
   }
 
   batches(signal: AbortSignal | undefined): ReadIterator<ConsumedBatch> {
-    const commit = (delivery: Delivery) => this.#commitBatch(delivery);
+    const commit = (delivery: Delivery) => this.commits.batch(delivery);
     return this.#iterate("batches()", signal, (delivery) => takeBatch(delivery, commit));
+  }
+
+  /** Waits for the next delivery; measured, and a sign of life. */
+  #receive(wait: () => Promise<Delivery | undefined>): Promise<Delivery | undefined> {
+    return this.#reading(() => this.#receiving.next(wait));
+  }
+
+  #reading<T>(read: () => Promise<T>): Promise<T> {
+    return this.#membership?.reading(read) ?? read();
   }
 
   #iterate<T>(
@@ -155,7 +240,7 @@ export class ConsumerRooms {
     signal: AbortSignal | undefined,
     give: (delivery: Delivery) => T,
   ): ReadIterator<T> {
-    const receive = (wait: () => Promise<Delivery | undefined>) => this.#receiving.next(wait);
+    const receive = (wait: () => Promise<Delivery | undefined>) => this.#receive(wait);
     const start = { what, reader: this.#reader, give, receive, signal };
     return new ReadIterator({ ...start, ready: (ended) => this.#ready(ended) });
   }
@@ -163,102 +248,19 @@ export class ConsumerRooms {
   async poll(timeoutMs: number, signal: AbortSignal | undefined): Promise<ConsumerRecord[]> {
     const release = this.#reader.begin("poll()");
     try {
-      return await this.#receiving.poll(timeoutMs, async (until, from) => {
+      const read = async (until: number, from: Cursor[]) => {
         const ready = await this.#readiness.by(until, signal);
         if (!ready) return [];
         return this.#reader.collect(this.#options.maxPollRecords, until, from, signal);
-      });
+      };
+      return await this.#reading(() => this.#receiving.poll(timeoutMs, read));
     } finally {
       release();
     }
   }
 
-  async commit(offsets?: readonly (PartitionRef & { readonly offset: number })[]): Promise<void> {
-    if (offsets !== undefined) {
-      return this.#commit(
-        offsets.map(({ topic, partition, offset }) => {
-          const cursor = this.assignment.cursor(topic, partition);
-          checkRead(cursor, offset);
-          return { cursor, offset };
-        }),
-      );
-    }
-    const lost = this.#reader.lostInHand;
-    const cursors = [...this.assignment.cursors];
-    await this.#commit(cursors.map((cursor) => ({ cursor, offset: cursor.position })));
-    if (lost !== undefined) throw takenAway(lost);
-  }
-
-  async #commitBatch(delivery: Delivery): Promise<void> {
-    const { cursor, nextOffset } = delivery;
-    if (delivery.valid || cursor.revoked) await this.#commit([{ cursor, offset: nextOffset }]);
-  }
-
-  async #commit(points: readonly CommitPoint[]): Promise<void> {
-    if (this.#closing !== undefined) throw closed("this consumer");
-    await this.#committer.commit(points, this.#patience());
-    for (const { cursor, offset } of points) {
-      if (cursor.revoked || offset > cursor.position) continue;
-      cursor.finished = Math.max(cursor.finished, offset);
-    }
-    this.assignment.finished.notify();
-  }
-
   process<W extends Processable, T>(work: W, fn: (work: W) => T | Promise<T>): Promise<T> {
     return process(this.#receiving.parts, work, fn);
-  }
-
-  async committed(topic: string, partition: number): Promise<number | undefined> {
-    if (this.group === undefined) return undefined;
-    const found = await this.#context.cluster.topic(topic);
-    checkPartition(found, partition);
-    const asked = { topicId: found.id, partition };
-    const offsets = await committedOffsets(this.#asked, this.group, [asked], this.#patience());
-    return offsets.get(partitionKey(found.id, partition));
-  }
-
-  seek(targets: readonly (readonly [Cursor, number])[]): void {
-    for (const [cursor, offset] of targets) cursor.seek(offset);
-    this.#changed();
-  }
-
-  async seekTo(time: number, partitions: readonly PartitionRef[] | undefined): Promise<void> {
-    await this.#ready();
-    const cursors = this.#chosen(partitions);
-    if (cursors.length === 0) return;
-    const offsets = await listOffsets(this.#asked, cursors, time, this.#patience());
-    const targets = cursors.map((it) => [it, offsets.get(it.key) ?? it.position] as const);
-    this.seek(targets.filter(([cursor]) => !cursor.revoked));
-  }
-
-  pause(partitions: readonly PartitionRef[] | undefined): void {
-    for (const cursor of this.#chosen(partitions)) {
-      if (!cursor.paused) cursor.pause(this.#reader.nextOffset(cursor));
-    }
-    this.#changed();
-  }
-
-  resume(partitions: readonly PartitionRef[] | undefined): void {
-    for (const cursor of this.#chosen(partitions)) cursor.paused = false;
-    this.#changed();
-  }
-
-  #chosen(partitions: readonly PartitionRef[] | undefined): Cursor[] {
-    if (partitions === undefined) return [...this.assignment.cursors];
-    return partitions.map((it) => this.assignment.cursor(it.topic, it.partition));
-  }
-
-  async lag(topic: string, partition: number): Promise<Lag> {
-    const cursor = this.assignment.find(topic, partition);
-    if (cursor !== undefined) return this.#lag.of(cursor);
-    const found = await this.#context.cluster.topic(topic);
-    checkPartition(found, partition);
-    return this.#lag.elsewhere({ topicId: found.id, partition });
-  }
-
-  async lags(): Promise<readonly (PartitionRef & Lag)[]> {
-    await this.#ready();
-    return this.#lag.ofAll();
   }
 
   close(): Promise<void> {
@@ -272,12 +274,13 @@ export class ConsumerRooms {
     const last = { signal: this.#limit.signal, patienceMs: closeTimeoutMs };
     this.#ending.abort();
     this.#reader.close();
+    await this.runner.close(this.#limit.signal, closeTimeoutMs);
     this.assignment.stop();
     await this.#readiness.ended();
-    await this.#session?.stop();
+    await this.#membership?.stop();
     await Promise.all([this.#loop.stop(), this.#lag.stop(), this.#committer.stop()]);
-    await this.#commitLast([...this.assignment.cursors], closeTimeoutMs);
-    await this.#session?.leave(last);
+    await this.commits.last([...this.assignment.cursors], closeTimeoutMs);
+    await this.#membership?.leave(last);
     timer.cancel();
     this.#reader.count();
     this.#forgetCollect();
@@ -301,7 +304,7 @@ export class ConsumerRooms {
     if (assign === undefined) {
       // A group would only assign nothing for a topic that does not exist: say so instead.
       for (const name of topics) await find(name);
-      await this.#session?.start(patience);
+      await this.#membership?.start(patience);
     } else {
       const beginnings: Beginning[] = [];
       for (const { topic: name, partition, offset } of assign) {
@@ -311,7 +314,9 @@ export class ConsumerRooms {
       }
       await this.assignment.take(beginnings, patience);
     }
-    if (this.#ending.signal.aborted) return;
+    // A membership that ended, and was begun anew, needs no more than that.
+    if (this.#ending.signal.aborted || this.#running) return;
+    this.#running = true;
     this.#loop.start();
     const finished = () => finishedOf([...this.assignment.cursors]);
     if (autoCommit) this.#committer.startAuto(autoCommitIntervalMs, finished);
@@ -326,25 +331,17 @@ export class ConsumerRooms {
   #changed(): void {
     this.#queue.prune();
     this.#loop.poke();
-  }
-
-  /** What is finished of these partitions, if anything is to be committed by itself. Never throws. */
-  async #commitLast(cursors: readonly Cursor[], patienceMs: number): Promise<void> {
-    if (!this.#options.autoCommit || cursors.length === 0) return;
-    try {
-      await this.#committer.commit(finishedOf(cursors), { patienceMs });
-    } catch (thrown) {
-      const { message } = asStreamHouseError(thrown, "a last commit");
-      this.#context.logger.warn("a last commit failed: records will be given out again", {
-        error: message,
-      });
-    }
+    this.runner.changed();
   }
 
   #collect(): void {
+    // Nothing is exported of partitions that are another's by now.
+    this.#membership?.holds();
     this.#reader.count();
-    const { records, bytes } = this.#reader.buffered;
-    this.#instruments.setBuffered(this.#queue.records + records, this.#queue.bytes + bytes);
+    this.runner.collect();
+    const parts = [this.#queue, this.#reader.buffered, this.runner.buffered];
+    const sum = (of: "records" | "bytes") => parts.reduce((n, it) => n + it[of], 0);
+    this.#instruments.setBuffered(sum("records"), sum("bytes"));
     this.#lag.observe();
   }
 }

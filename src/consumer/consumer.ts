@@ -11,6 +11,8 @@ import type { AssignedListener, RevokedListener } from "./listeners.ts";
 import { EARLIEST, LATEST } from "./offsets.ts";
 import { type ConsumerOptions, type PartitionRef, resolveConsumerOptions } from "./options.ts";
 import type { Processable } from "./processing.ts";
+import type { DeadLetterSource } from "./run-dead-letter.ts";
+import type { RunHandler, RunOptions } from "./run-options.ts";
 
 /** Ends a wait or an iteration early: it rejects with `ABORTED`. */
 export interface ReadOptions {
@@ -45,7 +47,7 @@ export interface PartitionLagEntry extends PartitionRef, ConsumerLag {}
 export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable {
   /** Undefined for a consumer of assigned partitions that commits nothing. */
   readonly group: string | undefined;
-  /** The consumer's own id in its group. */
+  /** The consumer's own id in its group: another one after it left because of `maxPollIntervalMs` and joined again. */
   readonly memberId: string;
 
   /** Record by record. */
@@ -69,7 +71,20 @@ export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable
   process<W extends Processable, T>(work: W, fn: (work: W) => T | Promise<T>): Promise<T>;
 
   /**
-   * Commits everything handed out so far, the record or batch in hand included; or exactly the given offsets.
+   * Calls `handler` for each record, up to `concurrency` at a time, in order for each key (or partition): a record is finished when its
+   * handler is. What fails is tried again after a pause, and goes to the dead-letter topic in the end. Only what is finished is
+   * committed, and never anything beyond an unfinished record, by auto-commit and at the end. docs/consumer-run.md tells all of it.
+   *
+   * Resolves when its signal has aborted, or the consumer is being closed, and what was in flight has ended. One run or reader at a time;
+   * after it the consumer can be read, or run, again, from the first record that is not finished.
+   * @throws what the handler threw, if a record was given up and there is no dead-letter topic; why a dead letter could not be written;
+   * StreamHouseError `TOPIC_NOT_FOUND` (the dead-letter topic too), `OFFSET_OUT_OF_RANGE`, `CORRUPT_BATCH`, `CLOSED`, `INVALID_ARGUMENT`
+   */
+  run(handler: RunHandler, options?: RunOptions): Promise<void>;
+
+  /**
+   * Commits everything handed out so far, the record or batch in hand included (while `run` goes on: all that is finished without a gap);
+   * or exactly the given offsets.
    * Never moves a committed offset back, unless the consumer was moved back with `seek`.
    * @throws StreamHouseError `INVALID_ARGUMENT` without a group or for offsets not read yet, `GROUP_FENCED` and `UNKNOWN_MEMBER` if the
    * group took the partition away, `GROUP_BUSY` (manual assignment in a group with members), `DEADLINE_EXCEEDED`
@@ -119,23 +134,36 @@ export interface Consumer extends AsyncIterable<ConsumerRecord>, AsyncDisposable
   close(): Promise<void>;
 }
 
+/** What a consumer needs of the wings beside it. */
+export interface ConsumerPorts {
+  /** Makes what writes to dead-letter topics. Default: `run` refuses them. */
+  readonly deadLetters?: DeadLetterSource | undefined;
+}
+
 /**
  * Makes a consumer. Nothing is sent before the first `poll`, iteration or question.
  * @throws StreamHouseError `INVALID_ARGUMENT`, `INVALID_TOPIC_NAME`
  */
-export function createConsumer(context: ClientContext, options: ConsumerOptions): Consumer {
-  return new OpenConsumer(new ConsumerRooms(context, resolveConsumerOptions(options)));
+export function createConsumer(
+  context: ClientContext,
+  options: ConsumerOptions,
+  ports: ConsumerPorts = {},
+): Consumer {
+  const resolved = resolveConsumerOptions(options);
+  return new OpenConsumer(new ConsumerRooms(context, resolved, ports.deadLetters));
 }
 
 class OpenConsumer implements Consumer {
   readonly group: string | undefined;
-  readonly memberId: string;
   readonly #rooms: ConsumerRooms;
 
   constructor(rooms: ConsumerRooms) {
     this.#rooms = rooms;
     this.group = rooms.group;
-    this.memberId = rooms.memberId;
+  }
+
+  get memberId(): string {
+    return this.#rooms.memberId;
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<ConsumerRecord, undefined> {
@@ -166,16 +194,20 @@ class OpenConsumer implements Consumer {
     return this.#rooms.process(work, fn);
   }
 
+  run(handler: RunHandler, options: RunOptions = {}): Promise<void> {
+    return this.#rooms.runner.run(handler, options);
+  }
+
   commit(offsets?: readonly CommitOffset[]): Promise<void> {
-    return this.#rooms.commit(offsets);
+    return this.#rooms.commits.commit(offsets);
   }
 
   pause(partitions?: readonly PartitionRef[]): void {
-    this.#rooms.pause(partitions);
+    this.#rooms.positions.pause(partitions);
   }
 
   resume(partitions?: readonly PartitionRef[]): void {
-    this.#rooms.resume(partitions);
+    this.#rooms.positions.resume(partitions);
   }
 
   paused(): readonly PartitionRef[] {
@@ -190,15 +222,15 @@ class OpenConsumer implements Consumer {
         field: "offset",
       });
     }
-    this.#rooms.seek([[this.#rooms.assignment.cursor(topic, partition), offset]]);
+    this.#rooms.positions.seek([[this.#rooms.assignment.cursor(topic, partition), offset]]);
   }
 
   seekToBeginning(partitions?: readonly PartitionRef[]): Promise<void> {
-    return this.#rooms.seekTo(EARLIEST, partitions);
+    return this.#rooms.positions.seekTo(EARLIEST, partitions);
   }
 
   seekToEnd(partitions?: readonly PartitionRef[]): Promise<void> {
-    return this.#rooms.seekTo(LATEST, partitions);
+    return this.#rooms.positions.seekTo(LATEST, partitions);
   }
 
   seekToTimestamp(timestampMs: number, partitions?: readonly PartitionRef[]): Promise<void> {
@@ -206,7 +238,7 @@ class OpenConsumer implements Consumer {
       const message = `${timestampMs} is no time: use milliseconds since 1970`;
       return Promise.reject(invalid("INVALID_ARGUMENT", message, { field: "timestampMs" }));
     }
-    return this.#rooms.seekTo(timestampMs, partitions);
+    return this.#rooms.positions.seekTo(timestampMs, partitions);
   }
 
   position(topic: string, partition: number): number | undefined {
@@ -215,7 +247,7 @@ class OpenConsumer implements Consumer {
   }
 
   committed(topic: string, partition: number): Promise<number | undefined> {
-    return this.#rooms.committed(topic, partition);
+    return this.#rooms.questions.committed(topic, partition);
   }
 
   assignment(): readonly PartitionRef[] {
@@ -231,11 +263,11 @@ class OpenConsumer implements Consumer {
   }
 
   lag(topic: string, partition: number): Promise<ConsumerLag> {
-    return this.#rooms.lag(topic, partition);
+    return this.#rooms.questions.lag(topic, partition);
   }
 
   lags(): Promise<readonly PartitionLagEntry[]> {
-    return this.#rooms.lags();
+    return this.#rooms.questions.lags();
   }
 
   close(): Promise<void> {

@@ -43,7 +43,11 @@ export class Cursor {
   paused = false;
   /** Nothing of it is given out or fetched: listeners are being told of it, or only its record in hand is waited for. */
   held = false;
+  /** A run has its share of it in hand: nothing more is given out or fetched until some of that has ended. What is here stays. */
+  full = false;
   revoked = false;
+  /** When the group said that it is to be let go, by the monotonic clock; undefined while it is not. */
+  takenAt: number | undefined;
   /** An agent refused to go on here; somebody is finding out what follows from it. */
   halted = false;
   /** Why nothing more comes until a seek. */
@@ -60,6 +64,8 @@ export class Cursor {
   #before = 0;
   /** The furthest offset that a commit may have: handed out, sought, or committed when it began. */
   #reached: number;
+  /** Records below `position` that a run holds and has not given to the application yet. */
+  #lent = 0;
 
   constructor(init: CursorInit) {
     this.topicId = init.topicId;
@@ -90,8 +96,13 @@ export class Cursor {
     return !this.paused && !this.held && !this.revoked;
   }
 
+  /** Something of it may be given out now. */
+  get takeable(): boolean {
+    return this.deliverable && !this.full;
+  }
+
   get fetchable(): boolean {
-    return this.deliverable && !this.halted && this.failure === undefined;
+    return this.takeable && !this.halted && this.failure === undefined;
   }
 
   /** The application was given something of it that it has not finished. */
@@ -101,7 +112,7 @@ export class Cursor {
 
   /** Records handed out so far, each once until a seek. For the audit. */
   get handedOut(): number {
-    return this.#before + Math.max(this.#furthest, this.position) - this.#begin;
+    return this.#before + Math.max(this.#furthest, this.position) - this.#begin - this.#lent;
   }
 
   /** Nothing beyond it can have been committed. For the audit. */
@@ -115,10 +126,44 @@ export class Cursor {
     this.position = offset;
   }
 
+  /** A run has taken the records below `position`; the application will be given them one by one. */
+  lend(records: number, position: number): void {
+    this.#lent += records;
+    this.position = position;
+  }
+
+  /** The application was given a record that a run had taken. */
+  given(): void {
+    this.#lent--;
+  }
+
+  /** What a run took and did not finish will be given out again, in order, as if it had not been taken. */
+  rewind(): void {
+    this.#before = this.handedOut;
+    this.#reached = this.reached;
+    this.#lent = 0;
+    this.#begin = this.finished;
+    this.#furthest = this.finished;
+    this.generation++;
+    this.fetchGeneration++;
+    this.fetchOffset = this.finished;
+    this.position = this.finished;
+    this.failure = undefined;
+    this.halted = false;
+  }
+
+  /** What was fetched from `fetchOffset` on is dropped, to make room for other partitions; it is fetched again in its time. */
+  refetch(fetchOffset: number): void {
+    this.fetchGeneration++;
+    this.fetchOffset = fetchOffset;
+    this.halted = false;
+  }
+
   /** Everything fetched is dropped; the next record given out is the one at `offset`, and a commit commits it. */
   seek(offset: number): void {
     this.#before = this.handedOut;
     this.#reached = Math.max(this.reached, offset);
+    this.#lent = 0;
     this.#begin = offset;
     this.#furthest = offset;
     this.generation++;

@@ -74,6 +74,27 @@ export class Delivery {
     return from === 0 && this.exhausted ? this.records : this.records.slice(from, this.#given);
   }
 
+  /** The next `count` records, or what is left, for a run: it tells with `given` when the application gets each of them. */
+  lend(count: number): readonly ConsumerRecord[] {
+    const from = this.#given;
+    this.#given = Math.min(this.records.length, from + count);
+    this.#counted = this.#given;
+    const last = this.records[this.#given - 1];
+    if (last !== undefined) this.cursor.lend(this.#given - from, last.offset + 1);
+    return from === 0 && this.exhausted ? this.records : this.records.slice(from, this.#given);
+  }
+
+  /** The application is given a lent record: that is when it counts as consumed. */
+  given(record: ConsumerRecord): void {
+    const from = record.offset - (this.records[0]?.offset ?? record.offset);
+    const { cells } = this.cursor;
+    cells.recordsConsumed.add(1);
+    cells.consumedMessages.add(1);
+    cells.bytesConsumed.add(this.#share(from + 1) - this.#share(from));
+    this.#meter.delivered(cells, this.#decoded, { from, to: from + 1 }, "together");
+    if (this.valid) this.cursor.given();
+  }
+
   /** Everything given out is finished. */
   finish(): void {
     if (this.valid) this.cursor.finished = this.cursor.position;

@@ -40,6 +40,8 @@ export class FetchedQueue {
   /** Told at each change: somebody may have something to read now, or to fetch. */
   readonly changes: Notifier = new Notifier();
   #queue = new Queue<Fetched | Stop>();
+  /** Entries of partitions that were full when their turn came, before those of the same partition in the queue. */
+  readonly #aside = new Map<Cursor, Queue<Fetched | Stop>>();
   #bytes = 0;
   #records = 0;
 
@@ -90,22 +92,57 @@ export class FetchedQueue {
 
   /** The oldest entry that still counts; undefined if there is none. */
   take(): Fetched | Stop | undefined {
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+    for (let next = this.#shift(); next !== undefined; next = this.#shift()) {
+      if (next.cursor.full && counts(next)) {
+        this.#putAside(next);
+        continue;
+      }
       if (next.kind === "batch") this.#uncount(next);
       if (counts(next)) return next;
     }
     return undefined;
   }
 
+  /** From what was put aside, where there is room again; otherwise the oldest. */
+  #shift(): Fetched | Stop | undefined {
+    for (const [cursor, entries] of this.#aside) {
+      if (cursor.full) continue;
+      const entry = entries.shift();
+      if (entry !== undefined) return entry;
+      this.#aside.delete(cursor);
+    }
+    return this.#queue.shift();
+  }
+
+  #putAside(entry: Fetched | Stop): void {
+    const entries = this.#aside.get(entry.cursor);
+    if (entries !== undefined) {
+      entries.push(entry);
+      return;
+    }
+    const fresh = new Queue<Fetched | Stop>();
+    fresh.push(entry);
+    this.#aside.set(entry.cursor, fresh);
+  }
+
   /** Lets go of what will not be given out any more, so that its bytes make room. */
   prune(): void {
-    const all = this.#queue;
-    this.#queue = new Queue();
-    for (let it = all.shift(); it !== undefined; it = all.shift()) {
-      if (counts(it)) this.#queue.push(it);
+    for (const [cursor, entries] of this.#aside) {
+      const kept = this.#pruned(entries);
+      if (kept.length > 0) this.#aside.set(cursor, kept);
+      else this.#aside.delete(cursor);
+    }
+    this.#queue = this.#pruned(this.#queue);
+    this.changes.notify();
+  }
+
+  #pruned(entries: Queue<Fetched | Stop>): Queue<Fetched | Stop> {
+    const kept = new Queue<Fetched | Stop>();
+    for (let it = entries.shift(); it !== undefined; it = entries.shift()) {
+      if (counts(it)) kept.push(it);
       else if (it.kind === "batch") this.#uncount(it);
     }
-    this.changes.notify();
+    return kept;
   }
 
   #uncount({ bytes, header, fromOffset, nextOffset }: Fetched): void {
@@ -115,6 +152,7 @@ export class FetchedQueue {
 
   clear(): void {
     this.#queue.clear();
+    this.#aside.clear();
     this.#bytes = 0;
     this.#records = 0;
   }

@@ -49,6 +49,9 @@ export interface SessionSettings {
   readonly rebalanceTimeoutMs: number;
 }
 
+/** An agent that does not answer a heartbeat for this part of the session is left for another: there is time for two more. */
+const CALL_PART = 1 / 3;
+
 /** Between two tries to join while the place of a static member that was killed is still its own. */
 const PLACE_TRIES = 10;
 
@@ -252,7 +255,7 @@ export class GroupSession {
         const answer = await api.heartbeat(request, { ...call, signal });
         return { ...answer, sentAt };
       },
-      { ...persistence, signal },
+      { ...persistence, signal, callTimeoutMs: sessionTimeoutMs * CALL_PART },
     );
   }
 

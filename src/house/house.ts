@@ -12,6 +12,7 @@ import { closed } from "../core/errors.ts";
 import type { ProducerOptions } from "../producer/options.ts";
 import { createProducer, type Producer } from "../producer/producer.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
+import { createDeadLetterSender } from "./dead-letter-sender.ts";
 import { createTypedTopic, type TopicOptions, type TypedTopic } from "./typed-topic.ts";
 
 /** What an application holds: everything else comes from here. */
@@ -79,7 +80,8 @@ class OpenHouse implements House {
 
   consumer(options: ConsumerOptions): Consumer {
     this.#checkOpen();
-    return tracked(createConsumer(this.#context, options), this.#consumers);
+    const deadLetters = () => createDeadLetterSender(this.#context);
+    return tracked(createConsumer(this.#context, options, { deadLetters }), this.#consumers);
   }
 
   topic<Input = unknown, Output = Input>(

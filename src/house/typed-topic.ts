@@ -4,6 +4,7 @@
  */
 import type { Consumer } from "../consumer/consumer.ts";
 import type { ConsumerOptions } from "../consumer/options.ts";
+import type { RunContext, RunOptions } from "../consumer/run-options.ts";
 import { asStreamHouseError, StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { BytesLike, ConsumerRecord, HeadersInput, ProducerRecord } from "../core/record.ts";
@@ -63,10 +64,21 @@ export interface TypedProducer<Input> extends AsyncDisposable {
   close(options?: CloseOptions): Promise<void>;
 }
 
+/** As `RunHandler`, with the decoded and checked value. */
+export type TypedRunHandler<Output> = (
+  record: TypedRecord<Output>,
+  context: RunContext,
+) => void | Promise<void>;
+
 /** Reads values of one topic, checked by its schema. What is committed, and when, is as for `Consumer`. */
 export interface TypedConsumer<Output> extends AsyncDisposable, AsyncIterable<TypedRecord<Output>> {
   /** The consumer underneath: `seek`, `pause`, `lag` … */
   readonly raw: Consumer;
+  /**
+   * Calls `handler` for each value, as `Consumer.run` does for each record. A record that does not match is skipped, if the topic says so;
+   * otherwise it is given up without another attempt: to the dead-letter topic, or `run` rejects with `SCHEMA_MISMATCH`.
+   */
+  run(handler: TypedRunHandler<Output>, options?: RunOptions): Promise<void>;
   /** Commits as `Consumer.commit`. */
   commit(): Promise<void>;
   close(): Promise<void>;
@@ -256,17 +268,28 @@ class ValueConsumer<Output> implements TypedConsumer<Output> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<TypedRecord<Output>> {
     for await (const record of this.raw) {
-      let value: Output;
-      try {
-        value = await this.#codec.decode(record);
-      } catch (error) {
-        if (this.#skipLog === undefined || !isMismatch(error)) {
-          throw asStreamHouseError(error, `reading a value of topic ${this.#codec.topic}`);
-        }
-        this.#skipLog.warn("skipped a record", { reason: error.message });
-        continue;
+      const typed = await this.#decode(record);
+      if (typed !== undefined) yield typed;
+    }
+  }
+
+  run(handler: TypedRunHandler<Output>, options?: RunOptions): Promise<void> {
+    return this.raw.run(async (record, context) => {
+      const typed = await this.#decode(record);
+      if (typed !== undefined) await handler(typed, context);
+    }, options);
+  }
+
+  /** Undefined for a record that is skipped. */
+  async #decode(record: ConsumerRecord): Promise<TypedRecord<Output> | undefined> {
+    try {
+      return { value: await this.#codec.decode(record), record };
+    } catch (error) {
+      if (this.#skipLog === undefined || !isMismatch(error)) {
+        throw asStreamHouseError(error, `reading a value of topic ${this.#codec.topic}`);
       }
-      yield { value, record };
+      this.#skipLog.warn("skipped a record", { reason: error.message });
+      return undefined;
     }
   }
 

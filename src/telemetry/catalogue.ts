@@ -7,6 +7,7 @@ import { type AgentInstrumentKey, agentInstruments } from "./catalogue-agent.ts"
 import { type ClientInstrumentKey, clientInstruments } from "./catalogue-clients.ts";
 import { type CompactionInstrumentKey, compactionInstruments } from "./catalogue-compaction.ts";
 import { type HealthInstrumentKey, healthInstruments } from "./catalogue-health.ts";
+import { type RunInstrumentKey, runInstruments } from "./catalogue-run.ts";
 import { type SemconvInstrumentKey, semconvInstruments } from "./catalogue-semconv.ts";
 import type { InstrumentDescriptor, InstrumentKind } from "./instrument.ts";
 
@@ -15,6 +16,7 @@ export type { InstrumentDescriptor, InstrumentKind };
 /** Keys of the catalogue. */
 export type InstrumentKey =
   | ClientInstrumentKey
+  | RunInstrumentKey
   | AgentInstrumentKey
   | CompactionInstrumentKey
   | HealthInstrumentKey
@@ -23,6 +25,7 @@ export type InstrumentKey =
 /** Every instrument there is, by key: name, kind, unit, attributes, buckets. `docs/metrics.md` is made from it. */
 export const catalogue: Readonly<Record<InstrumentKey, InstrumentDescriptor>> = Object.freeze({
   ...clientInstruments,
+  ...runInstruments,
   ...agentInstruments,
   ...compactionInstruments,
   ...healthInstruments,
