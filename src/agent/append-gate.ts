@@ -6,7 +6,7 @@
 import type { SpanContext } from "@opentelemetry/api";
 import type { Clock } from "../core/clock.ts";
 import { Deadlines } from "../core/deadlines.ts";
-import { StreamHouseError } from "../core/errors.ts";
+import { asStreamHouseError, StreamHouseError } from "../core/errors.ts";
 import type { Topic } from "../core/topic.ts";
 import type { BatchHeader } from "../format/batch-header.ts";
 import type { BatchResult } from "../rpc/gen/streamhouse/v1/producer.ts";
@@ -15,6 +15,7 @@ import { type ByteBudget, chargesOf } from "./byte-budget.ts";
 import type { ClusterView, Whereabouts } from "./cluster-view.ts";
 import type { Flusher } from "./flusher.ts";
 import type { Holdings } from "./holdings.ts";
+import type { LeaseProof } from "./lease-proof.ts";
 import { type Hold, PendingBatch } from "./pending-batch.ts";
 import { ProduceCall } from "./produce-call.ts";
 
@@ -42,7 +43,8 @@ export interface AppendTerms {
 export interface AppendGateComponents {
   readonly holdings: Holdings;
   readonly view: Pick<ClusterView, "whereIs">;
-  readonly lease: { isValid(): boolean };
+  readonly lease: { readonly runId: string; isValid(): boolean };
+  readonly proof: Pick<LeaseProof, "stands">;
   readonly flusher: Flusher;
   readonly settler: BatchSettler;
   readonly budget: ByteBudget;
@@ -85,7 +87,12 @@ export class AppendGate {
     let unused = total;
     batches.forEach((batch, slot) => {
       const charge = charges[slot] as number;
-      if (this.#appendOne(call, slot, batch, charge, terms)) unused -= charge;
+      try {
+        if (this.#appendOne(call, slot, batch, charge, terms)) unused -= charge;
+      } catch (thrown) {
+        // Of this batch alone: those before it are taken, and the room that it was to have is given back.
+        call.batchFailed(slot, asStreamHouseError(thrown, "taking a batch in"));
+      }
     });
     budget.release(unused);
     if (!call.done) this.#watch(call, terms);
@@ -114,7 +121,8 @@ export class AppendGate {
       const verdict = hold.producers.check(batch.header);
       switch (verdict.kind) {
         case "refused":
-          call.batchFailed(slot, verdict.error);
+          if (isOfMemory(verdict.error)) void this.#refuseIfSure(call, slot, batch, verdict.error);
+          else call.batchFailed(slot, verdict.error);
           return false;
         case "pending":
           call.waitFor(slot, verdict.batch, true);
@@ -142,10 +150,36 @@ export class AppendGate {
     return true;
   }
 
+  /**
+   * A gap tells the producer that the batch is not in the log, whatever became of it elsewhere: that must not be said by an agent whose
+   * place another one has taken, and which does not know it yet.
+   */
+  async #refuseIfSure(
+    call: ProduceCall,
+    slot: number,
+    batch: CheckedBatch,
+    refusal: StreamHouseError,
+  ): Promise<void> {
+    const { lease, proof } = this.#parts;
+    let error: StreamHouseError;
+    try {
+      const stands = await proof.stands(lease.runId);
+      error = stands ? refusal : this.#elsewhere(batch);
+    } catch (thrown) {
+      error = asStreamHouseError(thrown, `looking whether the lease of ${batch.topic.name} stands`);
+    }
+    // Its deadline may have ended meanwhile.
+    if (call.isOpen(slot)) call.batchFailed(slot, error);
+  }
+
   #held(batch: CheckedBatch): Hold | StreamHouseError {
-    const { holdings, lease, view } = this.#parts;
+    const { holdings, lease } = this.#parts;
     const hold = holdings.get(batch.topic.id, batch.partition);
-    if (hold?.phase === "held" && lease.isValid()) return hold;
+    return hold?.phase === "held" && lease.isValid() ? hold : this.#elsewhere(batch);
+  }
+
+  #elsewhere(batch: CheckedBatch): StreamHouseError {
+    const { lease, view } = this.#parts;
     const where = view.whereIs({ topicId: batch.topic.id, partition: batch.partition });
     // Cut from metadata it can take nothing, and knows no more who does: whoever else is asked knows better.
     const { address, comesHere } = lease.isValid() ? where : NOWHERE;
@@ -197,6 +231,7 @@ export class AppendGate {
         call.batchFailed(slot, late(batch, `${why} while it was being written`, "unknown"));
       }
     }
+    for (const slot of call.openSlots()) call.batchFailed(slot, unsure(why));
   }
 }
 
@@ -222,6 +257,19 @@ function late(batch: PendingBatch, why: string, outcome: "none" | "unknown"): St
     kind: "unavailable",
     outcome,
     message: `batch for ${batch.partition.name}: ${why}`,
+  });
+}
+
+/** Refusals that say what was, and was not, written before. */
+function isOfMemory(error: StreamHouseError): boolean {
+  return error.code === "UNKNOWN_PRODUCER" || (error.code === "SEQUENCE_GAP" && error.retriable);
+}
+
+function unsure(why: string): StreamHouseError {
+  return new StreamHouseError({
+    code: "DEADLINE_EXCEEDED",
+    kind: "unavailable",
+    message: `${why} before metadata had said whether this agent still holds the partition: it was not applied`,
   });
 }
 

@@ -71,8 +71,10 @@ export class Balancer {
     for (const it of allPartitions(topics.all())) {
       if (view.ownerOf(it) !== runId) continue;
       wanted.add(partitionKey(it.topicId, it.partition));
-      if (holdings.get(it.topicId, it.partition) === undefined && this.#mayTake(it))
-        missing.push(it);
+      const hold = holdings.get(it.topicId, it.partition);
+      if (hold !== undefined && this.#handOver.isInDoubt(hold)) holdings.remove(hold);
+      else if (hold !== undefined) continue;
+      if (this.#mayTake(it)) missing.push(it);
     }
     // Before any of what is held is given back: that would look like one of these.
     const stray = view.own.filter(

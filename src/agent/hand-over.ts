@@ -35,7 +35,7 @@ export class HandOver {
   /** From now on these partitions take nothing new. Does not wait. */
   begin(runId: string, holds: Iterable<Hold>): void {
     for (const hold of holds) {
-      if (hold.phase !== "held") continue;
+      if (hold.phase !== "held" && !this.isInDoubt(hold)) continue;
       hold.phase = "releasing";
       this.#open.add(hold);
       if (hold.pending === 0) this.#ready.push({ runId, hold });
@@ -47,6 +47,11 @@ export class HandOver {
       }
     }
     this.#pump();
+  }
+
+  /** It was asked to be released, and nobody knows whether it is: it takes nothing more, and is to be released again or taken anew. */
+  isInDoubt(hold: Hold): boolean {
+    return hold.phase === "releasing" && !this.#open.has(hold);
   }
 
   /** Resolves when nothing is being handed over. */
@@ -84,13 +89,17 @@ export class HandOver {
     for (const wake of waiting) wake();
   }
 
-  /** They are tried again in the next round: for metadata they are still ours, so nobody else can take them. */
+  /**
+   * They are tried again in the next round. What was certainly not released is still ours, and nobody else can take it; what may have
+   * been is perhaps another's by now, who writes what this agent does not know of.
+   */
   #failed(holds: readonly Hold[], thrown: unknown): void {
-    const { message } = asStreamHouseError(thrown, "handing over partitions");
+    const { message, outcome } = asStreamHouseError(thrown, "handing over partitions");
     this.#parts.logger.warn("handing over partitions failed", {
       partitions: holds.length,
       error: message,
     });
+    if (outcome === "unknown") return;
     for (const hold of holds) if (hold.phase === "releasing") hold.phase = "held";
   }
 }

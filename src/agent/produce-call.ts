@@ -12,6 +12,7 @@ export class ProduceCall implements BatchWaiter {
   readonly #results: BatchResult[];
   readonly #waits: (PendingBatch | undefined)[];
   readonly #onDone: (call: ProduceCall) => void;
+  readonly #isOpen: boolean[];
   #open: number;
   #failed = 0;
   #firstError: { readonly slot: number; readonly error: StreamHouseError } | undefined;
@@ -22,6 +23,7 @@ export class ProduceCall implements BatchWaiter {
   constructor(results: BatchResult[], onDone: (call: ProduceCall) => void) {
     this.#results = results;
     this.#open = results.length;
+    this.#isOpen = results.map(() => true);
     this.#waits = new Array(results.length);
     this.#onDone = onDone;
     this.promise = new Promise((resolve, reject) => {
@@ -32,6 +34,16 @@ export class ProduceCall implements BatchWaiter {
 
   get done(): boolean {
     return this.#open === 0;
+  }
+
+  /** Whether the batch has no result yet. */
+  isOpen(slot: number): boolean {
+    return this.#isOpen[slot] === true;
+  }
+
+  /** The batches without a result. */
+  openSlots(): number[] {
+    return this.#isOpen.flatMap((it, slot) => (it ? slot : []));
   }
 
   /** The batches it still waits for. */
@@ -75,6 +87,7 @@ export class ProduceCall implements BatchWaiter {
 
   #close(slot: number): void {
     this.#waits[slot] = undefined;
+    this.#isOpen[slot] = false;
     this.#open--;
     if (this.#open > 0) return;
     this.#onDone(this);

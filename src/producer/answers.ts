@@ -132,18 +132,21 @@ export class Answers {
   }
 
   /**
-   * A gap ahead says that the batch was not applied; if nothing is before it, agent and producer count differently: count
-   * anew. A gap behind says that something was applied in its place.
+   * A gap ahead says that an earlier batch is missing; if nothing is before this one, and the agent says so twice, then neither it nor
+   * what follows it was applied, whatever became of the answers: agent and producer count differently, count anew. A gap behind says that
+   * something was applied in its place.
    */
   #gap(
     partition: Partition,
     batch: ProducerBatch,
     gap: { readonly first: boolean; readonly isAhead: boolean },
   ): void {
-    batch.tainted = !gap.isAhead;
+    if (!gap.isAhead) batch.tainted = true;
     if (!gap.first || !gap.isAhead) return;
     batch.gaps++;
-    if (batch.gaps >= 2) this.#spoil(partition, { freshId: false });
+    if (batch.gaps < 2) return;
+    for (const it of [batch, ...partition.queue]) if (it.basis === batch.basis) it.tainted = false;
+    this.#spoil(partition, { freshId: false });
   }
 
   /** What the partition's sequences count for is of no use any more: it needs another epoch, or with `freshId` another id. */

@@ -25,6 +25,8 @@ import { type Faults, withFaults } from "./faulty-metadata.ts";
 export class Pause {
   #waiting: (() => void)[] = [];
   paused: boolean = false;
+  /** For how long its monotonic clock has stood still, as that of a machine which was suspended, ms. */
+  sleptMs: number = 0;
 
   /** Continues when the process runs. */
   async gate(): Promise<void> {
@@ -47,7 +49,7 @@ export class Pause {
 function clockOf(clock: Clock, pause: Pause, apartMs: number): Clock {
   return {
     now: () => clock.now() + apartMs,
-    monotonic: () => clock.monotonic(),
+    monotonic: () => clock.monotonic() - pause.sleptMs,
     schedule(delayMs, fn) {
       let cancelled = false;
       const timer = clock.schedule(delayMs, () =>

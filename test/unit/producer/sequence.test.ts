@@ -188,6 +188,49 @@ describe("sequences", () => {
   });
 });
 
+describe("a batch that was written, and whose answer was lost", () => {
+  it("is not sent as another because of one gap that an agent tells", async () => {
+    const { cluster, clock, producer } = setUp({ lingerMs: 0 });
+    const topic = cluster.addTopic("t");
+    watch(producer.send({ topic: "t", value: "a" }));
+    await clock.run(10);
+    const gap = fault("SEQUENCE_GAP", "unavailable", { retriable: true });
+    const answers = [
+      { apply: true, reject: lost },
+      { apply: false, batchError: gap },
+      { apply: false, batchError: fault("UNKNOWN_PRODUCER") },
+    ];
+    cluster.agent.script = (_request, _call, nth) => answers[nth - 2] ?? {};
+    const send = watch(producer.send({ topic: "t", value: "b" }));
+    await clock.run(5_000);
+    assert.equal(errorOf(send).outcome, "unknown", "it may be there, and it is");
+    assert.deepEqual(cluster.log.values(topic.id, 0), ["a", "b"]);
+    await clock.until(producer.close());
+  });
+
+  it("is counted anew, with what follows it, where two gaps with nothing before it say that it is not there", async () => {
+    const { cluster, clock, producer } = setUp({ lingerMs: 0, inFlight: 2 });
+    const topic = cluster.addTopic("t");
+    watch(producer.send({ topic: "t", value: "a" }));
+    await clock.run(10);
+    // Both are lost on their way, and the agent has forgotten what was before them.
+    cluster.agent.script = (_request, _call, nth) =>
+      nth === 2 || nth === 3 ? { apply: false, reject: lost } : {};
+    const state = cluster.log.partition(topic.id, 0).producers.get(1);
+    assert.ok(state);
+    state.next = 0;
+    state.last = [];
+    const sends = ["b", "c"].map((value) => watch(producer.send({ topic: "t", value })));
+    await clock.run(5_000);
+    assert.deepEqual(
+      sends.map((it) => resultOf(it).offset),
+      [1, 2],
+    );
+    assert.deepEqual(cluster.log.values(topic.id, 0), ["a", "b", "c"]);
+    await clock.until(producer.close());
+  });
+});
+
 describe("a topic that is made anew while records are sent", () => {
   it("gets them from its beginning, with fresh sequences", async () => {
     const { cluster, clock, producer } = setUp();
