@@ -3,6 +3,7 @@ import * as units from "@grafana/grafana-foundation-sdk/units";
 import type { DashboardSpec, Row } from "./dashboard.ts";
 import { graph, heatmap } from "./panels.ts";
 import { buckets, max, mean, quantile, rate, samples, series, sum } from "./promql.ts";
+import { elsewhere, upkeep } from "./upkeep.ts";
 
 const leases: Row = {
   title: "Leases and connections",
@@ -254,8 +255,8 @@ const retention: Row = {
 export const agent: DashboardSpec = {
   name: "agent-and-storage",
   title: "StreamHouse / Agent and storage",
-  description: "Leases, writes, flushes, the object store, metadata, reads and retention.",
+  description: "Leases, writes, flushes, the object store, metadata, reads, retention and merging.",
   found: "activeConnections",
   topics: "recordsWritten",
-  rows: [leases, writes, flush, reads, retention],
+  rows: [leases, writes, flush, reads, elsewhere, retention, upkeep],
 };

@@ -241,6 +241,14 @@ const inside: Row = {
       queries: [[rate("rebalances", ["group_id"]), "{{group_id}}"]],
       runbook: "StreamHouseRebalancing",
     }),
+    graph({
+      title: "Memberships lost",
+      description:
+        "Ended without a leave, by why: the agents did not answer in time, the group went on without the member, or the application did not read.",
+      unit: units.OpsPerSecond,
+      queries: [[rate("membershipsLost", ["group_id", "reason"]), "{{group_id}} {{reason}}"]],
+      runbook: "StreamHouseMembershipsLost",
+    }),
     heatmap({
       title: "How long a rebalance takes",
       description:

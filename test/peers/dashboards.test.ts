@@ -1,6 +1,6 @@
 /**
  * Every expression of every dashboard, rule and document against a real Prometheus that holds what a real run says: an agent and a shop
- * that are well, an agent that is not, and an SDK that refuses samples. An expression without data is a panel that nobody will ever see
+ * that are well, two agents that merge, an agent that is not well, and an SDK that refuses samples. An expression without data is a panel that nobody will ever see
  * anything in.
  */
 import assert from "node:assert/strict";
@@ -9,6 +9,7 @@ import { after, before, describe, it } from "node:test";
 import { eventually } from "../integration/child.ts";
 import { scratch } from "../package/packed.ts";
 import { documentQueries, readDashboards, readRules } from "../structure/monitoring.ts";
+import { startMergingAgents } from "./merging-agents.ts";
 import { type Observed, startShop } from "./observed-shop.ts";
 import { type RealPrometheus, startPrometheus } from "./real-prometheus.ts";
 import { startRefusingSdk } from "./refusing-sdk.ts";
@@ -35,12 +36,15 @@ const ofBrokenAgents: readonly string[] = [
   "StreamHouseFencedWrites",
   "StreamHouseFlushFailing",
   "StreamHouseLeaseChurn",
+  "StreamHouseMergeErrors",
   "StreamHouseMetadataErrors",
   "StreamHouseStoreErrors",
+  "StreamHouseSweepErrors",
 ];
 const troubles: readonly string[] = [
   ...ofBrokenAgents,
   "StreamHouseGroupDeadWithLag",
+  "StreamHouseMembershipsLost",
   "StreamHouseRebalancing",
   "StreamHouseRecordsLostToRetention",
   "StreamHouseRetentionNearUnread",
@@ -53,6 +57,7 @@ const silent: readonly string[] = [
   "StreamHouseAuditDiscrepancy",
   "StreamHouseLagRecordsHigh",
   "StreamHouseLagSecondsHigh",
+  "StreamHouseMergeBacklog",
   "StreamHouseNoActiveLeases",
   "StreamHouseRequestErrors",
 ];
@@ -63,6 +68,7 @@ describe("dashboards, rules and documents on a real Prometheus", () => {
   let shop: Observed;
   let troubled: Observed;
   let refusing: Observed;
+  let merging: Observed;
   let prometheus: RealPrometheus;
   let startedAt = 0;
 
@@ -89,12 +95,14 @@ describe("dashboards, rules and documents on a real Prometheus", () => {
     // A port that is closed again: nothing listens there.
     troubled = await startTroubledAgent("http://127.0.0.1:1");
     refusing = await startRefusingSdk();
-    const all = [shop, troubled, refusing].flatMap(({ targets }) => targets);
+    merging = await startMergingAgents();
+    const all = [shop, troubled, refusing, merging].flatMap(({ targets }) => targets);
     prometheus = await startPrometheus(folder.path, all);
   });
 
   after(async () => {
     await prometheus?.end();
+    await merging?.close();
     await refusing?.close();
     await troubled?.close();
     await shop?.close();

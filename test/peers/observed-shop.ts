@@ -46,6 +46,7 @@ export async function startShop(data: string): Promise<Observed> {
     late(house, signal),
     catchingUp(house, signal),
     comingAndGoing(house, signal),
+    forgetful(house, signal),
     readOnce(house, "dead", "orders"),
     readOnce(house, "lost", "short"),
   ];
@@ -154,6 +155,18 @@ async function comingAndGoing(house: House, signal: AbortSignal): Promise<void> 
     await pause(500, signal);
     await consumer.close();
   }
+}
+
+/** Does not come back to read in time: its membership ends, again and again. */
+async function forgetful(house: House, signal: AbortSignal): Promise<void> {
+  const consumer = house.consumer({
+    ...{ group: "forgetful", topics: ["orders"], maxPollIntervalMs: 200, lagIntervalMs: 300 },
+  });
+  while (!signal.aborted) {
+    await consumer.poll(1_000).catch(() => {});
+    await pause(600, signal);
+  }
+  await consumer.close();
 }
 
 /** A group that read a little, and that nobody runs any more. */

@@ -50,6 +50,7 @@ export async function startTroubledAgent(nowhere: string): Promise<Observed> {
       ...{ runId, predecessorsDead: true, leaseTtlMs: 3_000, leaseRenewMs: 200 },
       // Next to no cache: consumers of history read from the store.
       ...{ lagRefreshMs: 200, retentionCheckMs: 200, tailCacheBytesMax: 1, readCacheBytesMax: 1 },
+      ...{ merge: true, mergeAgeMs: 300, mergeCheckMs: 100, sweepCheckMs: 300 },
     },
   );
   await agent.start();
@@ -104,10 +105,11 @@ async function overflowing(metrics: MetricRegistry, signal: AbortSignal): Promis
   }
 }
 
-/** Every seventh write and every fifth read fails. */
+/** Every seventh write and every fifth read fails, and every other listing. */
 function failingStore(store: ObjectStore): ObjectStore {
   let puts = 0;
   let gets = 0;
+  let lists = 0;
   const fail = (what: string): never => {
     throw new StreamHouseError({
       ...{ code: "STORE_UNAVAILABLE", kind: "unavailable", outcome: "none" },
@@ -119,7 +121,7 @@ function failingStore(store: ObjectStore): ObjectStore {
     put: async (...args) => (++puts % 7 === 0 ? fail("put") : store.put(...args)),
     get: async (...args) => (++gets % 5 === 0 ? fail("get") : store.get(...args)),
     head: (...args) => store.head(...args),
-    list: (...args) => store.list(...args),
+    list: (...args) => (++lists % 2 === 0 ? fail("list") : store.list(...args)),
     delete: (...args) => store.delete(...args),
     close: () => store.close(),
   };
