@@ -2,6 +2,7 @@
 import { invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { TopicPartition } from "../core/topic.ts";
+import { type GroupMember, isLive, type Placement } from "./group-snapshot.ts";
 
 /** @throws StreamHouseError `INVALID_ARGUMENT` */
 export function checkGroup(group: string): void {
@@ -70,6 +71,17 @@ export function groupBusy(group: string, members: number): StreamHouseError {
   });
 }
 
+export function instanceInUse(group: string, instanceId: string): StreamHouseError {
+  return new StreamHouseError({
+    code: "INSTANCE_ID_IN_USE",
+    kind: "conflict",
+    message:
+      `group ${group} has a live member with instance id ${instanceId}: give each consumer its own; ` +
+      "one that was killed is out when its session has ended",
+    field: "instance_id",
+  });
+}
+
 export function tooManyGroups(): StreamHouseError {
   return overloaded(`there are ${limits.groupsMax} groups, which is the limit: delete unused ones`);
 }
@@ -89,7 +101,6 @@ function overloaded(message: string): StreamHouseError {
   });
 }
 
-/** @throws StreamHouseError `GROUP_BUSY` */
 export function groupInUse(group: string, members: number): StreamHouseError {
   return new StreamHouseError({
     code: "GROUP_BUSY",
@@ -101,4 +112,42 @@ export function groupInUse(group: string, members: number): StreamHouseError {
 export function groupNotFound(group: string): StreamHouseError {
   const what = `group ${group} does not exist: nobody ever used it, or it was deleted, or its offsets expired`;
   return invalid("GROUP_NOT_FOUND", what, { field: "group" });
+}
+
+/** Who says that it commits. */
+export interface MemberClaim {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+}
+
+/** @throws StreamHouseError `UNKNOWN_MEMBER`, `GROUP_FENCED` */
+export function checkClaim(
+  group: string,
+  claim: MemberClaim,
+  member: Pick<GroupMember, "memberEpoch" | "expiresAtMs" | "isAway"> | undefined,
+  nowMs: number,
+): void {
+  if (member === undefined || member.isAway || !isLive(member, nowMs)) {
+    throw unknownMember(group, claim.memberId);
+  }
+  if (claim.memberEpoch <= member.memberEpoch) return;
+  const why = `it shows epoch ${claim.memberEpoch}, the group knows ${member.memberEpoch}`;
+  throw memberFenced(group, claim.memberId, why);
+}
+
+/**
+ * As KIP-848 and KIP-1251 have it: a rebalance elsewhere fences nobody, only the loss of the partition does.
+ * @throws StreamHouseError `GROUP_FENCED`
+ */
+export function checkHolds(
+  group: string,
+  { memberId, memberEpoch }: MemberClaim,
+  partition: TopicPartition,
+  placement: Pick<Placement, "holder" | "epoch"> | undefined,
+): void {
+  if (placement?.holder !== memberId) throw notAssigned(group, memberId, partition);
+  if (placement.epoch <= memberEpoch) return;
+  const name = `partition ${partition.topicId}/${partition.partition}`;
+  const why = `${name} was assigned at epoch ${placement.epoch}, after its epoch ${memberEpoch}`;
+  throw memberFenced(group, memberId, why);
 }

@@ -138,6 +138,8 @@ export interface HeartbeatResult {
   readonly assigned: readonly MemberPartition[];
   /** What it is to let go of, and holds still: until then its fetches and commits there are as good as before. */
   readonly revoking: readonly MemberPartition[];
+  /** How many partitions are still to come, when others have let go of them: who waits should ask again soon. */
+  readonly awaited: number;
 }
 
 export interface GroupMemberState {
@@ -295,12 +297,13 @@ export interface MetadataStore extends MergeStore, KeyStore {
   heartbeat(input: HeartbeatInput): Promise<HeartbeatResult>;
   /**
    * Its partitions are free at once. With `keepPlace` a static member's stay its own until its session ends, counted from now; a
-   * dynamic member just leaves. Nothing happens if there is no such member.
+   * dynamic member just leaves. Nothing happens if there is no such member, or if `memberEpoch` (the member's own, if it is known)
+   * is older than its last joining.
    */
   leaveGroup(
     group: string,
     memberId: string,
-    options: { readonly keepPlace: boolean },
+    options: { readonly keepPlace: boolean; readonly memberEpoch?: number | undefined },
   ): Promise<void>;
   /**
    * With a member: it must be live and hold the partitions, also those that it is to let go of, since an epoch not after the one it
@@ -327,7 +330,7 @@ export interface MetadataStore extends MergeStore, KeyStore {
    */
   expireOffsets(retentionMs: number, max: number): Promise<number>;
   /**
-   * What was committed, by the living and the dead, and what live members have: of all groups, or of one. With `partitions` also
+   * What was committed, by the living and the dead, and what live members have or are to have: of all groups, or of one. With `partitions` also
    * these, each with a row of the group, unless they do not exist. The empty group is nobody's: it has those rows only.
    */
   lagSnapshot(group?: string, partitions?: readonly TopicPartition[]): Promise<LagSnapshot>;

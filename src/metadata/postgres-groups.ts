@@ -1,28 +1,29 @@
 /** Consumer groups' calls in PostgreSQL: heartbeats, offsets, descriptions. Part of `createPostgresMetadata`. */
 import { partitionKey } from "../core/topic.ts";
 import {
+  checkClaim,
   checkGroup,
+  checkHolds,
   checkOffset,
   groupBusy,
   groupInUse,
   groupNotFound,
-  memberFenced,
+  type MemberClaim,
   noSuchPartition,
-  notAssigned,
   topicIsGone,
-  unknownMember,
 } from "./group-rules.ts";
+import { describeSnapshot } from "./group-view.ts";
 import type {
-  GroupState,
+  GroupSummary,
   MetadataStore,
   OffsetCommitInput,
   StoredOffset,
 } from "./metadata-store.ts";
 import { arrayOf } from "./postgres-lane.ts";
-import { assignmentOf, heartbeat, leave, liveMembers, lockGroup } from "./postgres-membership.ts";
+import { heartbeat, leave, lockGroup, readGroup } from "./postgres-membership.ts";
 import { canExist, isTopicId, numbersOf, partitionOf, topicsOf } from "./postgres-partitions.ts";
 import type { PostgresPool, PostgresTransaction } from "./postgres-pool.ts";
-import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import { booleanOf, numberOf, type SqlRow, textOf } from "./sql-rows.ts";
 
 type GroupStore = Pick<
   MetadataStore,
@@ -36,21 +37,16 @@ type GroupStore = Pick<
   | "expireOffsets"
 >;
 
-interface MemberClaim {
-  readonly memberId: string;
-  readonly memberEpoch: number;
-}
-
-const SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
 export function createGroupStore(pool: PostgresPool): GroupStore {
   return {
     async heartbeat(input) {
       checkGroup(input.group);
-      return pool.transaction({ doing: "taking a heartbeat" }, (tx) => heartbeat(tx, input));
+      return heartbeat(pool, input);
     },
-    async leaveGroup(group, memberId) {
-      await pool.transaction({ doing: "leaving a group" }, (tx) => leave(tx, group, memberId));
+    async leaveGroup(group, memberId, options) {
+      await pool.transaction({ doing: "leaving a group" }, (tx) =>
+        leave(tx, group, memberId, options),
+      );
     },
     async commitOffsets(group, member, offsets) {
       checkGroup(group);
@@ -65,64 +61,120 @@ export function createGroupStore(pool: PostgresPool): GroupStore {
       return rows.map(offsetOf);
     },
     async listGroups() {
-      const rows = await pool.run(
-        { doing: "listing groups", reads: true },
-        "SELECT g.name, g.epoch, (SELECT count(*) FROM members m WHERE m.group_name = g.name " +
-          "AND m.expires_at_ms > t.now) AS live FROM consumer_groups g, (SELECT now_ms() AS now) t " +
-          "ORDER BY g.name",
-      );
-      return rows.map((row) => ({
-        group: textOf(row, "name"),
-        members: numberOf(row, "live"),
-        groupEpoch: numberOf(row, "epoch"),
-        state: numberOf(row, "live") > 0 ? ("stable" as const) : ("empty" as const),
-      }));
+      const rows = await pool.run({ doing: "listing groups", reads: true }, SUMMARIES);
+      return rows.map(summaryOf);
     },
     async describeGroup(group) {
-      return pool.transaction({ doing: "describing a group", reads: true, begin: SNAPSHOT }, (tx) =>
-        describeGroup(tx, group),
-      );
+      const read = await readGroup(pool, group);
+      return read === undefined ? undefined : describeSnapshot(read.snapshot, read.nowMs);
     },
     async deleteGroup(group) {
-      await pool.transaction({ doing: "deleting a group" }, async (tx) => {
-        const sql = "SELECT 1 FROM consumer_groups WHERE name = $1 FOR UPDATE";
-        if ((await tx.get(sql, group)) === undefined) throw groupNotFound(group);
-        const live = await liveMembers(tx, group);
-        if (live.length > 0) throw groupInUse(group, live.length);
-        for (const table of ["members", "assignments", "offsets"]) {
-          await tx.all(`DELETE FROM ${table} WHERE group_name = $1`, group);
-        }
-        await tx.all("DELETE FROM consumer_groups WHERE name = $1", group);
-      });
+      await pool.transaction({ doing: "deleting a group" }, (tx) => deleteGroup(tx, group));
     },
-    async expireOffsets() {
-      return 0;
+    async expireOffsets(retentionMs, max) {
+      const old = await pool.run(
+        { doing: "looking for unused groups", reads: true },
+        `${UNUSED} ORDER BY g.name LIMIT $2`,
+        retentionMs,
+        max,
+      );
+      let forgotten = 0;
+      for (const row of old) {
+        const group = textOf(row, "name");
+        const gone = await pool.transaction({ doing: "forgetting an unused group" }, (tx) =>
+          forgetIfUnused(tx, group, retentionMs),
+        );
+        if (gone) forgotten++;
+      }
+      return forgotten;
     },
   };
 }
 
+/** The phase is as `group-view.ts` has it. */
+const SUMMARIES =
+  "SELECT g.name, g.epoch, live.members, EXISTS (SELECT 1 FROM assignments a LEFT JOIN members h " +
+  "ON h.group_name = a.group_name AND h.member_id = a.member_id AND h.expires_at_ms > t.now " +
+  "WHERE a.group_name = g.name AND (a.target_id <> a.member_id OR h.member_id IS NULL)) AS moving " +
+  "FROM consumer_groups g CROSS JOIN (SELECT now_ms() AS now OFFSET 0) t CROSS JOIN LATERAL (SELECT " +
+  "count(*) AS members FROM members m WHERE m.group_name = g.name AND m.expires_at_ms > t.now) live " +
+  "ORDER BY g.name";
+
+function summaryOf(row: SqlRow): GroupSummary {
+  const members = numberOf(row, "members");
+  const phase = booleanOf(row, "moving") ? "reconciling" : "stable";
+  const state = members === 0 ? "empty" : phase;
+  return { group: textOf(row, "name"), members, groupEpoch: numberOf(row, "epoch"), state };
+}
+
+/** Nothing happened in them for so long: no change, no session, no commit. */
+const UNUSED =
+  "SELECT g.name FROM consumer_groups g CROSS JOIN (SELECT now_ms() - $1::int8 AS before OFFSET 0) t " +
+  "WHERE g.active_at_ms <= t.before AND NOT EXISTS (SELECT 1 FROM members m " +
+  "WHERE m.group_name = g.name AND m.expires_at_ms > t.before) AND NOT EXISTS (SELECT 1 FROM offsets o " +
+  "WHERE o.group_name = g.name AND o.committed_at_ms > t.before)";
+
+const LOCK_TO_DELETE = "SELECT 1 FROM consumer_groups WHERE name = $1 FOR UPDATE";
+
+async function forgetIfUnused(
+  tx: PostgresTransaction,
+  group: string,
+  retentionMs: number,
+): Promise<boolean> {
+  if ((await tx.get(LOCK_TO_DELETE, group)) === undefined) return false;
+  const unused = await tx.get(`${UNUSED} AND g.name = $2`, retentionMs, group);
+  if (unused !== undefined) await forget(tx, group);
+  return unused !== undefined;
+}
+
+async function deleteGroup(tx: PostgresTransaction, group: string): Promise<void> {
+  if ((await tx.get(LOCK_TO_DELETE, group)) === undefined) throw groupNotFound(group);
+  const live = await liveMembers(tx, group);
+  if (live > 0) throw groupInUse(group, live);
+  await forget(tx, group);
+}
+
+/** Assignments first: a commit that is under way holds them until it is over, and its offsets go with the others. */
+async function forget(tx: PostgresTransaction, group: string): Promise<void> {
+  await tx.all(
+    "SELECT 1 FROM assignments WHERE group_name = $1 ORDER BY topic_id, partition FOR UPDATE",
+    group,
+  );
+  for (const table of ["assignments", "members", "offsets"]) {
+    await tx.all(`DELETE FROM ${table} WHERE group_name = $1`, group);
+  }
+  await tx.all("DELETE FROM consumer_groups WHERE name = $1", group);
+}
+
+async function liveMembers(tx: PostgresTransaction, group: string): Promise<number> {
+  const row = await tx.get(
+    "SELECT count(*) AS live FROM members WHERE group_name = $1 AND expires_at_ms > (SELECT now_ms())",
+    group,
+  );
+  return numberOf(row ?? {}, "live");
+}
+
+/**
+ * With a member, the partitions' rows are locked against being given to others until the commit is over, and the member is looked at after
+ * that. The group is not locked: commits of its members do not wait for each other.
+ */
 async function commitOffsets(
   tx: PostgresTransaction,
   group: string,
-  member: MemberClaim,
+  claim: MemberClaim,
   offsets: readonly OffsetCommitInput[],
 ): Promise<void> {
-  const epoch = await lockGroup(tx, group);
-  const live = await liveMembers(tx, group);
-  if (member.memberId === "") {
-    if (live.length > 0) throw groupBusy(group, live.length);
-  } else if (!live.some((it) => it.memberId === member.memberId)) {
-    throw unknownMember(group, member.memberId);
-  } else if (member.memberEpoch > epoch) {
-    const why = `it shows epoch ${member.memberEpoch}, the group is at ${epoch}`;
-    throw memberFenced(group, member.memberId, why);
-  }
   for (const { offset } of offsets) checkOffset(offset);
+  if (claim.memberId === "") {
+    await lockGroup(tx, group);
+    const live = await liveMembers(tx, group);
+    if (live > 0) throw groupBusy(group, live);
+  }
   await checkPartitions(tx, offsets);
-  if (member.memberId !== "") await checkHolds(tx, group, member, offsets);
+  if (claim.memberId !== "") await checkMember(tx, group, claim, offsets);
   // The last one for a partition counts; a statement cannot write a row twice.
   const last = new Map(offsets.map((it) => [partitionKey(it.topicId, it.partition), it]));
-  const inputs = [...last.values()];
+  const inputs = [...last.values()].sort(byKey);
   await tx.all(
     "INSERT INTO offsets (group_name, topic_id, partition, committed_offset, metadata, committed_at_ms) " +
       "SELECT $1, i.topic_id, i.partition, i.committed, i.metadata, (SELECT now_ms()) " +
@@ -139,35 +191,46 @@ async function commitOffsets(
   );
 }
 
-/** KIP-848 and KIP-1251: a rebalance elsewhere fences nobody, only the loss of the partition does. */
-async function checkHolds(
+/** So that two commits of the same partitions do not wait for each other in a circle. */
+function byKey(a: OffsetCommitInput, b: OffsetCommitInput): number {
+  return (a.topicId < b.topicId ? -1 : a.topicId > b.topicId ? 1 : 0) || a.partition - b.partition;
+}
+
+async function checkMember(
   tx: PostgresTransaction,
   group: string,
-  member: MemberClaim,
+  claim: MemberClaim,
   offsets: readonly OffsetCommitInput[],
 ): Promise<void> {
   const rows = await tx.all(
-    "SELECT a.topic_id, a.partition, a.epoch FROM unnest($3::uuid[], $4::int4[]) i (topic_id, partition) " +
-      "JOIN assignments a ON a.group_name = $1 AND a.topic_id = i.topic_id AND a.partition = i.partition " +
-      "WHERE a.member_id = $2",
+    "SELECT a.topic_id, a.partition, a.member_id, a.epoch FROM assignments a " +
+      "JOIN unnest($2::uuid[], $3::int4[]) i (topic_id, partition) " +
+      "ON a.topic_id = i.topic_id AND a.partition = i.partition WHERE a.group_name = $1 " +
+      "ORDER BY a.topic_id, a.partition FOR SHARE OF a",
     group,
-    member.memberId,
     topicsOf(offsets),
     numbersOf(offsets),
   );
-  const epochs = new Map(
-    rows.map((row) => [
-      partitionKey(textOf(row, "topic_id"), numberOf(row, "partition")),
-      numberOf(row, "epoch"),
+  const row = await tx.get(
+    "SELECT member_epoch, expires_at_ms, is_away, now_ms() AS now FROM members " +
+      "WHERE group_name = $1 AND member_id = $2",
+    group,
+    claim.memberId,
+  );
+  const member = row && {
+    memberEpoch: numberOf(row, "member_epoch"),
+    expiresAtMs: numberOf(row, "expires_at_ms"),
+    isAway: booleanOf(row, "is_away"),
+  };
+  checkClaim(group, claim, member, row === undefined ? 0 : numberOf(row, "now"));
+  const placements = new Map(
+    rows.map((it) => [
+      partitionKey(textOf(it, "topic_id"), numberOf(it, "partition")),
+      { holder: textOf(it, "member_id"), epoch: numberOf(it, "epoch") },
     ]),
   );
   for (const it of offsets) {
-    const epoch = epochs.get(partitionKey(it.topicId, it.partition));
-    if (epoch === undefined) throw notAssigned(group, member.memberId, it);
-    if (epoch <= member.memberEpoch) continue;
-    const name = `partition ${it.topicId}/${it.partition}`;
-    const why = `${name} was assigned at epoch ${epoch}, after its epoch ${member.memberEpoch}`;
-    throw memberFenced(group, member.memberId, why);
+    checkHolds(group, claim, it, placements.get(partitionKey(it.topicId, it.partition)));
   }
 }
 
@@ -208,22 +271,6 @@ function asked(
 ): readonly [sql: string, ...values: string[]] {
   const all = partitions.filter(canExist);
   return [ASKED_OFFSETS, group, topicsOf(all), numbersOf(all)];
-}
-
-async function describeGroup(
-  tx: PostgresTransaction,
-  group: string,
-): Promise<GroupState | undefined> {
-  const row = await tx.get("SELECT epoch FROM consumer_groups WHERE name = $1", group);
-  if (row === undefined) return undefined;
-  const members: GroupState["members"][number][] = [];
-  for (const { memberId, clientId, memberEpoch, topics } of await liveMembers(tx, group)) {
-    const assigned = await assignmentOf(tx, group, memberId);
-    const rest = { instanceId: "", topics, expiresInMs: 0, revoking: [] };
-    members.push({ memberId, clientId, memberEpoch, assigned, ...rest });
-  }
-  const state = members.length > 0 ? "stable" : "empty";
-  return { group, groupEpoch: numberOf(row, "epoch"), state, members };
 }
 
 function offsetOf(row: SqlRow): StoredOffset {

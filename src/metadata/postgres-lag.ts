@@ -16,7 +16,7 @@ const MEMBERS =
   "(SELECT 0, group_name, count(*) FROM members WHERE expires_at_ms > (SELECT now_ms()) " +
   "AND ($1::text IS NULL OR group_name = $1) GROUP BY group_name)";
 
-/** Each (group, partition) once: what was committed counts, then what a live member has, then what was asked for. */
+/** Each (group, partition) once: what was committed counts, then what a live member has or is to have, then what was asked for. */
 function rowsSql(only: boolean): string {
   const mine = (alias: string) => (only ? `${alias}.group_name = $2` : "true");
   const asked =
@@ -29,8 +29,10 @@ function rowsSql(only: boolean): string {
     "SELECT o.group_name, o.topic_id, o.partition, o.committed_offset AS committed, " +
     `o.committed_at_ms AS committed_at, 1 AS rank FROM offsets o WHERE ${mine("o")} ` +
     "UNION ALL SELECT a.group_name, a.topic_id, a.partition, -1, 0, 2 FROM assignments a " +
-    "JOIN members m ON m.group_name = a.group_name AND m.member_id = a.member_id " +
-    `AND m.expires_at_ms > $1 WHERE ${mine("a")}${only ? asked : ""}` +
+    "LEFT JOIN members h ON h.group_name = a.group_name AND h.member_id = a.member_id " +
+    "AND h.expires_at_ms > $1 LEFT JOIN members t ON t.group_name = a.group_name " +
+    "AND t.member_id = a.target_id AND t.expires_at_ms > $1 " +
+    `WHERE ${mine("a")} AND coalesce(h.member_id, t.member_id) IS NOT NULL${only ? asked : ""}` +
     ") every ORDER BY group_name, topic_id, partition, rank) c " +
     "JOIN partitions p ON p.topic_id = c.topic_id AND p.partition = c.partition " +
     "JOIN topics t ON t.topic_id = c.topic_id " +

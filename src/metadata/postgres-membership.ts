@@ -1,262 +1,223 @@
 /**
- * Members of consumer groups and their assignment, in PostgreSQL: the same rules as `sqlite-membership.ts`, where they are
- * explained. Called by `postgres-groups.ts`, inside a transaction that has locked the group's row, so that a group's calls come one
- * after another.
+ * Loading and saving consumer groups in PostgreSQL, for `group-machine.ts`, which decides. The functions are those of
+ * `postgres-group-functions.ts`, where the locks are explained. Called by `postgres-groups.ts`.
  */
 import { limits } from "../core/limits.ts";
-import { partitionKey } from "../core/topic.ts";
-import { memberFenced, tooManyGroups, tooManyMembers, unknownMember } from "./group-rules.ts";
-import type {
-  GroupAssignment,
-  HeartbeatInput,
-  HeartbeatResult,
-  MemberPartition,
-} from "./metadata-store.ts";
+import { heartbeat as decide, leave as decideLeave, subscriptionOf } from "./group-machine.ts";
+import { tooManyGroups } from "./group-rules.ts";
+import type { GroupChange, GroupMember, GroupSnapshot } from "./group-snapshot.ts";
+import type { HeartbeatInput, HeartbeatResult, MetadataStore } from "./metadata-store.ts";
 import { arrayOf } from "./postgres-lane.ts";
-import { numbersOf, partitionOf, topicsOf } from "./postgres-partitions.ts";
-import type { PostgresTransaction } from "./postgres-pool.ts";
-import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import { numbersOf, topicsOf } from "./postgres-partitions.ts";
+import type { PostgresPool, PostgresTransaction } from "./postgres-pool.ts";
+import { numberOf, type SqlRow } from "./sql-rows.ts";
 
-export interface Member {
-  readonly memberId: string;
-  readonly clientId: string;
-  readonly topics: readonly string[];
-  readonly memberEpoch: number;
-  /** The one before: a member that missed the last answer still shows it. */
-  readonly previousEpoch: number;
-}
+const DOING = "taking a heartbeat";
 
+/**
+ * One statement if nothing changed: the member is live, what it says of itself is what is known, it has nothing to do, nobody's time
+ * can be over, and topics are as they were. Otherwise the group is locked, and all is looked at.
+ */
 export async function heartbeat(
-  tx: PostgresTransaction,
+  pool: PostgresPool,
   input: HeartbeatInput,
 ): Promise<HeartbeatResult> {
   const { group, memberId } = input;
-  const groupEpoch = await lockGroup(tx, group);
-  let changed = await removeExpired(tx, group);
-  const topics = [...new Set(input.topics)].sort();
-  const known = await findMember(tx, group, memberId);
-  if (input.memberEpoch === 0 && known === undefined) {
-    await addMember(tx, input, topics, groupEpoch);
-    changed = true;
-  } else {
-    checkEpoch(input, known);
-    changed ||= known?.topics.join() !== topics.join();
+  const topics = subscriptionOf(input.topics);
+  if (input.memberEpoch > 0) {
+    const [row] = await pool.run({ doing: DOING }, UNCHANGED, ...valuesOf(input, topics));
+    if (row !== undefined) return unchanged(row);
   }
-  await tx.all(
-    "UPDATE members SET expires_at_ms = now_ms() + $3::int8, topics = $4, client_id = $5 " +
-      "WHERE group_name = $1 AND member_id = $2",
-    group,
-    memberId,
-    input.sessionTimeoutMs,
-    JSON.stringify(topics),
-    input.clientId,
-  );
-  const epoch = await reconcile(tx, group, groupEpoch, changed);
-  const before = known?.memberEpoch ?? 0;
-  if (before !== epoch) {
-    await tx.all(
-      "UPDATE members SET member_epoch = $3, previous_epoch = $4 WHERE group_name = $1 AND member_id = $2",
-      group,
-      memberId,
-      epoch,
-      before,
-    );
-  }
-  const assigned = await assignmentOf(tx, group, memberId);
-  return { memberEpoch: epoch, assigned, revoking: [] };
+  return pool.transaction({ doing: DOING }, async (tx) => {
+    const opened = await openGroup(tx, group, memberId, topics, true);
+    if (opened === undefined) throw new Error(`group ${group} was not made`);
+    const { result, change } = decide(opened.snapshot, input, opened.nowMs);
+    if (opened.snapshot.topicsVersion < 0) await checkGroups(tx);
+    await saveGroup(tx, group, change, opened.nowMs);
+    return result;
+  });
 }
 
 export async function leave(
   tx: PostgresTransaction,
   group: string,
   memberId: string,
+  options: Parameters<MetadataStore["leaveGroup"]>[2],
 ): Promise<void> {
-  const locked = await tx.get(LOCK_GROUP, group);
-  if (locked === undefined) return;
-  const expired = await removeExpired(tx, group);
-  const left = await tx.get(
-    "DELETE FROM members WHERE group_name = $1 AND member_id = $2 RETURNING true",
-    group,
-    memberId,
-  );
-  if (expired || left !== undefined) await reconcile(tx, group, numberOf(locked, "epoch"), true);
+  const opened = await openGroup(tx, group, memberId, [], false);
+  if (opened === undefined) return;
+  const change = decideLeave(opened.snapshot, memberId, options, opened.nowMs);
+  if (change !== undefined) await saveGroup(tx, group, change, opened.nowMs);
 }
 
-const LOCK_GROUP = "SELECT epoch FROM consumer_groups WHERE name = $1 FOR NO KEY UPDATE";
+/** Of one moment, without a lock. Undefined if nobody ever used the group. */
+export async function readGroup(
+  pool: PostgresPool,
+  group: string,
+): Promise<OpenedGroup | undefined> {
+  const [row] = await pool.run(
+    { doing: "describing a group", reads: true },
+    "SELECT read_group($1, '{}', now_ms()) AS packed",
+    group,
+  );
+  return openedOf(group, row);
+}
 
-/** Makes the group if nobody used it yet; answers its epoch. Others' calls for the group wait from here on. */
-export async function lockGroup(tx: PostgresTransaction, group: string): Promise<number> {
+/** Locks the group's row, and makes it if nobody used it yet. */
+export async function lockGroup(tx: PostgresTransaction, group: string): Promise<void> {
   const known = await tx.get(LOCK_GROUP, group);
-  if (known !== undefined) return numberOf(known, "epoch");
+  if (known !== undefined) return;
   const made = await tx.get(
     "INSERT INTO consumer_groups (name, epoch) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING RETURNING epoch",
     group,
   );
   // Somebody else made it just now.
-  if (made === undefined) return numberOf((await tx.get(LOCK_GROUP, group)) ?? {}, "epoch");
-  const count = await tx.get("SELECT count(*) AS known FROM consumer_groups");
-  if (numberOf(count ?? {}, "known") > limits.groupsMax) throw tooManyGroups();
-  return 0;
+  if (made === undefined) await tx.get(LOCK_GROUP, group);
+  else await checkGroups(tx);
 }
 
-/** In the order of joining. */
-export async function liveMembers(tx: PostgresTransaction, group: string): Promise<Member[]> {
-  const rows = await tx.all(
-    "SELECT * FROM members WHERE group_name = $1 AND expires_at_ms > (SELECT now_ms()) " +
-      "ORDER BY joined_epoch, member_id",
-    group,
-  );
-  return rows.map(memberOf);
+export interface OpenedGroup {
+  readonly snapshot: GroupSnapshot;
+  /** The server's clock, read after the lock. */
+  readonly nowMs: number;
 }
 
-export async function assignmentOf(
-  tx: PostgresTransaction,
-  group: string,
-  memberId: string,
-): Promise<MemberPartition[]> {
-  const rows = await tx.all(
-    "SELECT a.topic_id, t.name, a.partition, a.epoch FROM assignments a JOIN topics t ON t.topic_id = a.topic_id " +
-      "WHERE a.group_name = $1 AND a.member_id = $2 ORDER BY t.name, a.partition",
-    group,
-    memberId,
-  );
-  return rows.map((row) => ({ ...assignmentRow(row), epoch: numberOf(row, "epoch") }));
+const LOCK_GROUP = "SELECT epoch FROM consumer_groups WHERE name = $1 FOR NO KEY UPDATE";
+
+/** `assigned` and `awaited` are as the statement found them: what is done to them meanwhile makes the member's row pending. */
+const UNCHANGED =
+  "WITH beat AS (UPDATE members m SET expires_at_ms = now_ms() + $4::int8, " +
+  "previous_epoch = CASE WHEN m.member_epoch < g.epoch THEN m.member_epoch ELSE m.previous_epoch END, " +
+  "member_epoch = greatest(m.member_epoch, g.epoch) FROM consumer_groups g, counters c " +
+  "WHERE m.group_name = $1 AND m.member_id = $2 AND g.name = $1 AND c.name = 'topics' " +
+  "AND m.member_epoch = $3::int8 AND NOT m.is_pending AND NOT m.is_away " +
+  "AND m.session_timeout_ms = $4::int8 AND m.rebalance_timeout_ms = $5::int8 " +
+  "AND m.topics = $6 AND m.client_id = $7 AND g.topics_version = c.value " +
+  "AND m.expires_at_ms > now_ms() AND g.check_at_ms > now_ms() RETURNING m.member_epoch) " +
+  "SELECT beat.member_epoch, (SELECT json_agg(json_build_array(a.topic_id, t.name, a.partition, a.epoch) " +
+  "ORDER BY t.name, a.partition) FROM assignments a JOIN topics t ON t.topic_id = a.topic_id " +
+  "WHERE a.group_name = $1 AND a.member_id = $2 AND a.target_id = $2) AS assigned, " +
+  "(SELECT count(*) FROM assignments a WHERE a.group_name = $1 AND a.target_id = $2 " +
+  "AND a.member_id <> $2) AS awaited FROM beat";
+
+function valuesOf(input: HeartbeatInput, topics: readonly string[]): readonly (string | number)[] {
+  return [
+    ...[input.group, input.memberId, input.memberEpoch],
+    ...[input.sessionTimeoutMs, input.rebalanceTimeoutMs],
+    ...[JSON.stringify(topics), input.clientId],
+  ];
 }
 
-async function addMember(
-  tx: PostgresTransaction,
-  input: HeartbeatInput,
-  topics: readonly string[],
-  groupEpoch: number,
-): Promise<void> {
-  const { group } = input;
-  const row = await tx.get("SELECT count(*) AS known FROM members WHERE group_name = $1", group);
-  if (numberOf(row ?? {}, "known") >= limits.membersPerGroupMax) throw tooManyMembers(group);
-  // The epoch that its joining makes: the order of joining is the order of these.
-  await tx.all(
-    "INSERT INTO members (group_name, member_id, client_id, topics, joined_epoch, member_epoch, " +
-      "previous_epoch, expires_at_ms) VALUES ($1, $2, $3, $4, $5, 0, 0, 0)",
-    group,
-    input.memberId,
-    input.clientId,
-    JSON.stringify(topics),
-    groupEpoch + 1,
-  );
-}
-
-/** Epoch 0 from a member that is there: its first answer was lost. */
-function checkEpoch(input: HeartbeatInput, known: Member | undefined): void {
-  const { group, memberId, memberEpoch } = input;
-  if (known === undefined) throw unknownMember(group, memberId);
-  const ok =
-    memberEpoch === 0 || memberEpoch === known.memberEpoch || memberEpoch === known.previousEpoch;
-  if (ok) return;
-  const why = `it is at epoch ${memberEpoch}, the group knows ${known.memberEpoch}`;
-  throw memberFenced(group, memberId, why);
-}
-
-async function removeExpired(tx: PostgresTransaction, group: string): Promise<boolean> {
-  const sql =
-    "DELETE FROM members WHERE group_name = $1 AND expires_at_ms <= (SELECT now_ms()) RETURNING true";
-  return (await tx.all(sql, group)).length > 0;
-}
-
-/**
- * Makes the assignment what it should be: everything of the first member's topics that exists. The epoch rises if `changed`, or if
- * the assignment does. What a member keeps, it keeps at its old epoch. Answers the group's epoch.
- */
-async function reconcile(
-  tx: PostgresTransaction,
-  group: string,
-  before: number,
-  changed: boolean,
-): Promise<number> {
-  const owner = await tx.get(
-    "SELECT * FROM members WHERE group_name = $1 ORDER BY joined_epoch, member_id LIMIT 1",
-    group,
-  );
-  const ownerId = owner === undefined ? "" : textOf(owner, "member_id");
-  const wanted = owner === undefined ? [] : await partitionsOf(tx, memberOf(owner).topics);
-  const stale = new Map<string, SqlRow>();
-  const sql = "SELECT topic_id, partition, member_id FROM assignments WHERE group_name = $1";
-  for (const row of await tx.all(sql, group)) {
-    stale.set(partitionKey(textOf(row, "topic_id"), numberOf(row, "partition")), row);
-  }
-  const missing = wanted.filter((it) => {
-    const key = partitionKey(it.topicId, it.partition);
-    const kept = stale.get(key)?.member_id === ownerId;
-    if (kept) stale.delete(key);
-    return !kept;
-  });
-  if (!changed && missing.length === 0 && stale.size === 0) return before;
-  const epoch = before + 1;
-  await tx.all("UPDATE consumer_groups SET epoch = $2 WHERE name = $1", group, epoch);
-  if (stale.size > 0) {
-    const gone = [...stale.values()].map(partitionOf);
-    await tx.all(
-      "DELETE FROM assignments WHERE group_name = $1 AND (topic_id, partition) IN " +
-        "(SELECT * FROM unnest($2::uuid[], $3::int4[]))",
-      group,
-      topicsOf(gone),
-      numbersOf(gone),
-    );
-  }
-  if (missing.length > 0) {
-    await tx.all(
-      "INSERT INTO assignments (group_name, topic_id, partition, member_id, epoch) " +
-        "SELECT $1, i.topic_id, i.partition, $4, $5 " +
-        "FROM unnest($2::uuid[], $3::int4[]) i (topic_id, partition)",
-      group,
-      topicsOf(missing),
-      numbersOf(missing),
-      ownerId,
-      epoch,
-    );
-  }
-  return epoch;
-}
-
-/**
- * Topics that do not exist (yet) are just not there. Those that do are kept from being deleted until the assignment is written:
- * deleting one takes its assignments along.
- */
-async function partitionsOf(
-  tx: PostgresTransaction,
-  topics: readonly string[],
-): Promise<GroupAssignment[]> {
-  const names = arrayOf(topics);
-  await tx.all(
-    "SELECT 1 FROM topics WHERE name = ANY ($1::text[]) ORDER BY topic_id FOR KEY SHARE",
-    names,
-  );
-  const rows = await tx.all(
-    "SELECT p.topic_id, t.name, p.partition FROM topics t JOIN partitions p ON p.topic_id = t.topic_id " +
-      "WHERE t.name = ANY ($1::text[])",
-    names,
-  );
-  return rows.map(assignmentRow);
-}
-
-function assignmentRow(row: SqlRow): GroupAssignment {
-  return { ...partitionOf(row), topic: textOf(row, "name") };
-}
-
-export async function findMember(
-  tx: PostgresTransaction,
-  group: string,
-  memberId: string,
-): Promise<Member | undefined> {
-  const sql = "SELECT * FROM members WHERE group_name = $1 AND member_id = $2";
-  const row = await tx.get(sql, group, memberId);
-  return row === undefined ? undefined : memberOf(row);
-}
-
-function memberOf(row: SqlRow): Member {
+function unchanged(row: SqlRow): HeartbeatResult {
+  const assigned = (row.assigned ?? []) as readonly (readonly [string, string, number, number])[];
   return {
-    memberId: textOf(row, "member_id"),
-    clientId: textOf(row, "client_id"),
-    topics: JSON.parse(textOf(row, "topics")) as readonly string[],
     memberEpoch: numberOf(row, "member_epoch"),
-    previousEpoch: numberOf(row, "previous_epoch"),
+    assigned: assigned.map(([topicId, topic, partition, epoch]) => ({
+      ...{ topicId, topic, partition, epoch },
+    })),
+    revoking: [],
+    awaited: numberOf(row, "awaited"),
   };
+}
+
+async function openGroup(
+  tx: PostgresTransaction,
+  group: string,
+  memberId: string,
+  topics: readonly string[],
+  create: boolean,
+): Promise<OpenedGroup | undefined> {
+  const sql = "SELECT open_group($1, $2, $3::text[], $4::boolean) AS packed";
+  return openedOf(group, await tx.get(sql, group, memberId, arrayOf(topics), create));
+}
+
+/** Of what was just made, too. */
+async function checkGroups(tx: PostgresTransaction): Promise<void> {
+  const row = await tx.get("SELECT count(*) AS known FROM consumer_groups");
+  if (numberOf(row ?? {}, "known") > limits.groupsMax) throw tooManyGroups();
+}
+
+/** The columns in the order of `read_group`. */
+type PackedMember = readonly [
+  memberId: string,
+  instanceId: string,
+  clientId: string,
+  topics: string,
+  joinedEpoch: number,
+  memberEpoch: number,
+  previousEpoch: number,
+  sessionTimeoutMs: number,
+  rebalanceTimeoutMs: number,
+  expiresAtMs: number,
+  isAway: boolean,
+  isPending: boolean,
+];
+
+interface PackedGroup {
+  readonly now: number;
+  readonly epoch: number;
+  readonly version: number;
+  readonly versionNow: number;
+  readonly topics: readonly (readonly [string, string, number])[] | null;
+  readonly members: readonly PackedMember[] | null;
+  readonly placements:
+    | readonly (readonly [string, number, string, number, string, number])[]
+    | null;
+}
+
+function openedOf(group: string, row: SqlRow | undefined): OpenedGroup | undefined {
+  const packed = row?.packed as PackedGroup | null | undefined;
+  if (packed === null || packed === undefined) return undefined;
+  const placements = packed.placements ?? [];
+  const snapshot: GroupSnapshot = {
+    group,
+    epoch: packed.epoch,
+    topicsVersion: packed.version,
+    topicsVersionNow: packed.versionNow,
+    topics: (packed.topics ?? []).map(([topicId, name, partitions]) => ({
+      ...{ topicId, name, partitions },
+    })),
+    members: (packed.members ?? []).map(memberOf),
+    placements: placements.map(([topicId, partition, holder, epoch, target, revokeByMs]) => ({
+      ...{ topicId, partition, holder, epoch, target, revokeByMs },
+    })),
+  };
+  return { snapshot, nowMs: packed.now };
+}
+
+function memberOf(packed: PackedMember): GroupMember {
+  const [memberId, instanceId, clientId, topics, joinedEpoch, memberEpoch, previousEpoch] = packed;
+  const [sessionTimeoutMs, rebalanceTimeoutMs, expiresAtMs, isAway, isPending] = packed.slice(
+    7,
+  ) as [...[number, number, number, boolean, boolean]];
+  return {
+    ...{ memberId, instanceId, clientId, joinedEpoch, memberEpoch, previousEpoch },
+    ...{ sessionTimeoutMs, rebalanceTimeoutMs, expiresAtMs, isAway, isPending },
+    topics: JSON.parse(topics) as readonly string[],
+  };
+}
+
+async function saveGroup(
+  tx: PostgresTransaction,
+  group: string,
+  change: GroupChange,
+  nowMs: number,
+): Promise<void> {
+  const { savedMembers, savedPlacements, removedPlacements } = change;
+  await tx.all(
+    "SELECT save_group($1, $2, $3, $4, $5, $6::text[], $7::text[], $8::text::json, " +
+      "$9::uuid[], $10::int4[], $11::uuid[], $12::int4[], $13::text[], $14::int8[], $15::text[], $16::int8[])",
+    ...[group, change.epoch, change.topicsVersion, change.checkAtMs, nowMs],
+    arrayOf(change.removedMembers),
+    arrayOf(change.pendingMembers),
+    JSON.stringify(savedMembers.map((it) => ({ ...it, topics: JSON.stringify(it.topics) }))),
+    topicsOf(removedPlacements),
+    numbersOf(removedPlacements),
+    topicsOf(savedPlacements),
+    numbersOf(savedPlacements),
+    arrayOf(savedPlacements.map((it) => it.holder)),
+    arrayOf(savedPlacements.map((it) => it.epoch)),
+    arrayOf(savedPlacements.map((it) => it.target)),
+    arrayOf(savedPlacements.map((it) => it.revokeByMs)),
+  );
 }

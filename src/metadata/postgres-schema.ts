@@ -12,11 +12,12 @@
  *   no merge below it.
  * - `doomed`: objects that wait for their deletion. `swept`: keys that were given up.
  * - `producer_states`: one packed blob for each partition; `producers`: ids that were given out, and their epochs.
- * - `consumer_groups`, `members`, `assignments`, `offsets`.
+ * - `consumer_groups`, `members`, `offsets`; `assignments`: a group's row for each partition, with its holder (`member_id`) and who is
+ *   to have it (`target_id`). What the columns mean stands in `group-snapshot.ts`.
  * - `api_keys`: one row for each key, with the hash of its secret.
  * - `counters`: `flush_id` and `merge_id` are the last ones given out. Their rows are locked from there to the commit, so that
  *   ids become visible in order; who sweeps keys locks them, too. `resolves` and `connections` are written so that an answer says
- *   that the standby has what came before. `trimming` is a lock for who trims.
+ *   that the standby has what came before. `trimming` is a lock for who trims. `topics` is the version of all topics.
  *
  * Locks are taken in this order, which is why nobody waits in a circle: runs by id, topics, partitions by (topic id, partition),
  * groups, counters by name. A flush commit takes partitions, and one counter last of all.
@@ -25,6 +26,7 @@
  * database's language. Rows that are written at each flush have room on their page, so that no index has to be written.
  */
 import { functions } from "./postgres-functions.ts";
+import { groupMigration } from "./postgres-group-functions.ts";
 import type { Migration } from "./schema.ts";
 
 export const postgresMigrations: readonly Migration[] = [
@@ -172,4 +174,5 @@ export const postgresMigrations: readonly Migration[] = [
       );
     `,
   },
+  { version: 3, sql: groupMigration },
 ];

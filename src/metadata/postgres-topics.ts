@@ -26,6 +26,9 @@ type TopicStore = Pick<
   | "advanceLogStart"
 >;
 
+/** Groups make their targets anew when it has changed. */
+const NEW_VERSION = "UPDATE counters SET value = value + 1 WHERE name = 'topics'";
+
 const COLUMNS = "topic_id, name, partitions, retention_ms, created_at_ms";
 
 export function createTopicStore(pool: PostgresPool, random: RandomBytes): TopicStore {
@@ -46,6 +49,7 @@ export function createTopicStore(pool: PostgresPool, random: RandomBytes): Topic
       return pool.transaction({ doing: "deleting a topic" }, async (tx) => {
         const topic = await mustFind(tx, name, "FOR UPDATE");
         await tx.all("SELECT delete_topic($1)", topic.id);
+        await tx.all(NEW_VERSION);
         return topic;
       });
     },
@@ -102,6 +106,7 @@ async function createTopic(
   const count = await tx.get("SELECT count(*) AS topics FROM topics");
   if (numberOf(count ?? {}, "topics") > limits.topicsMax) throw tooManyTopics();
   await addPartitions(tx, id, 0, partitions);
+  await tx.all(NEW_VERSION);
   return topicOf(row);
 }
 
@@ -120,6 +125,7 @@ async function alterTopic(
     retentionMs,
   );
   await addPartitions(tx, topic.id, topic.partitions, partitions);
+  await tx.all(NEW_VERSION);
   return { ...topic, partitions, retentionMs };
 }
 

@@ -14,9 +14,11 @@
  * - `doomed`: objects that wait for their deletion. One in which a flush was committed since (a folder's file goes on growing) is
  *   left out when they are listed, so that a commit need not look here. `swept`: keys that were given up.
  * - `producer_states`: one packed blob for each partition; `producers`: ids that were given out, and their epochs.
- * - `consumer_groups`, `members`, `assignments`, `offsets`.
+ * - `consumer_groups`, `members`, `offsets`; `assignments`: a group's row for each partition, with its holder (`member_id`) and who is
+ *   to have it (`target_id`). What the columns mean stands in `group-snapshot.ts`.
  * - `api_keys`: one row for each key, with the hash of its secret.
- * - `counters`: `resolves` is written by each look-up after an unknown commit (see `resolveFlush`).
+ * - `counters`: `resolves` is written by each look-up after an unknown commit (see `resolveFlush`); `topics` is the version of all
+ *   topics.
  */
 import { StreamHouseError } from "../core/errors.ts";
 
@@ -168,6 +170,25 @@ export const migrations: readonly Migration[] = [
         created_at_ms INTEGER NOT NULL,
         expires_at_ms INTEGER
       ) STRICT, WITHOUT ROWID;
+    `,
+  },
+  {
+    version: 4,
+    sql: `
+      ALTER TABLE consumer_groups ADD COLUMN topics_version INTEGER NOT NULL DEFAULT -1;
+      ALTER TABLE consumer_groups ADD COLUMN check_at_ms INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE consumer_groups ADD COLUMN active_at_ms INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE members ADD COLUMN instance_id TEXT NOT NULL DEFAULT '';
+      ALTER TABLE members ADD COLUMN session_timeout_ms INTEGER NOT NULL DEFAULT 10000;
+      ALTER TABLE members ADD COLUMN rebalance_timeout_ms INTEGER NOT NULL DEFAULT 60000;
+      ALTER TABLE members ADD COLUMN is_away INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE members ADD COLUMN is_pending INTEGER NOT NULL DEFAULT 1;
+      ALTER TABLE assignments ADD COLUMN target_id TEXT NOT NULL DEFAULT '';
+      ALTER TABLE assignments ADD COLUMN revoke_by_ms INTEGER NOT NULL DEFAULT 0;
+      UPDATE assignments SET target_id = member_id;
+      CREATE INDEX assignments_by_member ON assignments (group_name, member_id);
+      CREATE INDEX assignments_by_target ON assignments (group_name, target_id);
+      INSERT INTO counters (name, value) VALUES ('topics', 0);
     `,
   },
 ];

@@ -121,6 +121,9 @@ export class SqliteDatabase {
   #moveExpiries(byMs: number): void {
     this.run("UPDATE runs SET expires_at_ms = expires_at_ms + ?", byMs);
     this.run("UPDATE members SET expires_at_ms = expires_at_ms + ?", byMs);
+    this.run("UPDATE assignments SET revoke_by_ms = revoke_by_ms + ? WHERE revoke_by_ms > 0", byMs);
+    // The next heartbeat looks when the one after it has to.
+    this.run("UPDATE consumer_groups SET check_at_ms = 0");
   }
 
   /** Idempotent. The last connection of a WAL database brings the log into the file as it closes. */

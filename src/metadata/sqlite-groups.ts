@@ -1,19 +1,20 @@
 /** Consumer groups' calls in SQLite: heartbeats, offsets, descriptions. Part of `createSqliteMetadata`. */
 import type { TopicPartition } from "../core/topic.ts";
 import {
+  checkClaim,
   checkGroup,
+  checkHolds,
   checkOffset,
   groupBusy,
   groupInUse,
   groupNotFound,
-  memberFenced,
+  type MemberClaim,
   noSuchPartition,
-  notAssigned,
   topicIsGone,
-  unknownMember,
 } from "./group-rules.ts";
+import { describeSnapshot } from "./group-view.ts";
 import type {
-  GroupState,
+  GroupSummary,
   MetadataStore,
   OffsetCommitInput,
   StoredOffset,
@@ -21,12 +22,12 @@ import type {
 import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
 import type { SqliteDatabase } from "./sqlite-database.ts";
 import {
-  assignmentOf,
   ensureGroup,
-  groupEpoch,
+  findMember,
   heartbeat,
   leave,
-  liveMembers,
+  placementOf,
+  readGroup,
 } from "./sqlite-membership.ts";
 
 type GroupStore = Pick<
@@ -41,11 +42,6 @@ type GroupStore = Pick<
   | "expireOffsets"
 >;
 
-interface MemberClaim {
-  readonly memberId: string;
-  readonly memberEpoch: number;
-}
-
 const SELECT_OFFSET =
   "SELECT topic_id, partition, committed_offset, metadata, committed_at_ms FROM offsets";
 
@@ -55,8 +51,8 @@ export function createGroupStore(db: SqliteDatabase): GroupStore {
       checkGroup(input.group);
       return db.write("taking a heartbeat", (nowMs) => heartbeat(db, input, nowMs));
     },
-    async leaveGroup(group, memberId) {
-      db.write("leaving a group", (nowMs) => leave(db, group, memberId, nowMs));
+    async leaveGroup(group, memberId, options) {
+      db.write("leaving a group", (nowMs) => leave(db, group, memberId, options, nowMs));
     },
     async commitOffsets(group, member, offsets) {
       checkGroup(group);
@@ -66,93 +62,99 @@ export function createGroupStore(db: SqliteDatabase): GroupStore {
       return db.read("reading offsets", () => fetchOffsets(db, group, partitions));
     },
     async listGroups() {
-      const sql =
-        "SELECT g.name, g.epoch, (SELECT count(*) FROM members m WHERE m.group_name = g.name " +
-        "AND m.expires_at_ms > ?) AS live FROM consumer_groups g ORDER BY g.name";
       return db.read("listing groups", (nowMs) =>
-        db.all(sql, nowMs).map((row) => ({
-          group: textOf(row, "name"),
-          members: numberOf(row, "live"),
-          groupEpoch: numberOf(row, "epoch"),
-          state: numberOf(row, "live") > 0 ? ("stable" as const) : ("empty" as const),
-        })),
+        db.all(SUMMARIES, nowMs, nowMs).map((row) => summaryOf(row)),
       );
     },
     async describeGroup(group) {
-      return db.read("describing a group", (nowMs) => describeGroup(db, group, nowMs));
+      return db.read("describing a group", (nowMs) => {
+        const snapshot = readGroup(db, group);
+        return snapshot === undefined ? undefined : describeSnapshot(snapshot, nowMs);
+      });
     },
     async deleteGroup(group) {
       db.write("deleting a group", (nowMs) => {
-        if (groupEpoch(db, group) === undefined) throw groupNotFound(group);
+        if (readGroup(db, group) === undefined) throw groupNotFound(group);
         const live = liveMembers(db, group, nowMs);
-        if (live.length > 0) throw groupInUse(group, live.length);
-        for (const table of ["members", "assignments", "offsets"]) {
-          db.run(`DELETE FROM ${table} WHERE group_name = ?`, group);
-        }
-        db.run("DELETE FROM consumer_groups WHERE name = ?", group);
+        if (live > 0) throw groupInUse(group, live);
+        forget(db, group);
       });
     },
-    async expireOffsets() {
-      return 0;
+    async expireOffsets(retentionMs, max) {
+      return db.write("forgetting unused groups", (nowMs) => {
+        const before = nowMs - retentionMs;
+        const old = db.all(UNUSED, before, before, before, max);
+        for (const row of old) forget(db, textOf(row, "name"));
+        return old.length;
+      });
     },
   };
+}
+
+/** The phase is as `group-view.ts` has it. */
+const SUMMARIES =
+  "SELECT g.name, g.epoch, (SELECT count(*) FROM members m WHERE m.group_name = g.name " +
+  "AND m.expires_at_ms > ?) AS live, EXISTS (SELECT 1 FROM assignments a LEFT JOIN members h " +
+  "ON h.group_name = a.group_name AND h.member_id = a.member_id AND h.expires_at_ms > ? " +
+  "WHERE a.group_name = g.name AND (a.target_id <> a.member_id OR h.member_id IS NULL)) AS moving " +
+  "FROM consumer_groups g ORDER BY g.name";
+
+function summaryOf(row: SqlRow): GroupSummary {
+  const members = numberOf(row, "live");
+  const phase = numberOf(row, "moving") === 1 ? "reconciling" : "stable";
+  const state = members === 0 ? "empty" : phase;
+  return { group: textOf(row, "name"), members, groupEpoch: numberOf(row, "epoch"), state };
+}
+
+/** Nothing happened in them for so long: no change, no session, no commit. */
+const UNUSED =
+  "SELECT g.name FROM consumer_groups g WHERE g.active_at_ms <= ? AND NOT EXISTS (SELECT 1 FROM members m " +
+  "WHERE m.group_name = g.name AND m.expires_at_ms > ?) AND NOT EXISTS (SELECT 1 FROM offsets o " +
+  "WHERE o.group_name = g.name AND o.committed_at_ms > ?) ORDER BY g.name LIMIT ?";
+
+function forget(db: SqliteDatabase, group: string): void {
+  for (const table of ["members", "assignments", "offsets"]) {
+    db.run(`DELETE FROM ${table} WHERE group_name = ?`, group);
+  }
+  db.run("DELETE FROM consumer_groups WHERE name = ?", group);
+}
+
+function liveMembers(db: SqliteDatabase, group: string, nowMs: number): number {
+  const sql = "SELECT count(*) AS live FROM members WHERE group_name = ? AND expires_at_ms > ?";
+  return numberOf(db.get(sql, group, nowMs) ?? {}, "live");
 }
 
 function commitOffsets(
   db: SqliteDatabase,
   group: string,
-  member: MemberClaim,
+  claim: MemberClaim,
   offsets: readonly OffsetCommitInput[],
   nowMs: number,
 ): void {
-  const epoch = ensureGroup(db, group);
-  const live = liveMembers(db, group, nowMs);
-  if (member.memberId === "") {
-    if (live.length > 0) throw groupBusy(group, live.length);
-  } else if (!live.some((it) => it.memberId === member.memberId)) {
-    throw unknownMember(group, member.memberId);
-  } else if (member.memberEpoch > epoch) {
-    const why = `it shows epoch ${member.memberEpoch}, the group is at ${epoch}`;
-    throw memberFenced(group, member.memberId, why);
+  if (claim.memberId === "") {
+    ensureGroup(db, group);
+    const live = liveMembers(db, group, nowMs);
+    if (live > 0) throw groupBusy(group, live);
+  } else {
+    checkClaim(group, claim, findMember(db, group, claim.memberId), nowMs);
   }
   for (const offset of offsets) {
     checkTarget(db, offset);
-    if (member.memberId !== "") checkHolds(db, group, member, offset);
+    if (claim.memberId !== "") {
+      const row = db.get(
+        "SELECT * FROM assignments WHERE group_name = ? AND topic_id = ? AND partition = ?",
+        ...[group, offset.topicId, offset.partition],
+      );
+      checkHolds(group, claim, offset, row && placementOf(row));
+    }
     db.run(
       "INSERT INTO offsets (group_name, topic_id, partition, committed_offset, metadata, committed_at_ms) " +
         "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (group_name, topic_id, partition) DO UPDATE SET " +
         "committed_offset = excluded.committed_offset, metadata = excluded.metadata, " +
         "committed_at_ms = excluded.committed_at_ms",
-      group,
-      offset.topicId,
-      offset.partition,
-      offset.offset,
-      offset.metadata,
-      nowMs,
+      ...[group, offset.topicId, offset.partition, offset.offset, offset.metadata, nowMs],
     );
   }
-}
-
-/** KIP-848 and KIP-1251: a rebalance elsewhere fences nobody, only the loss of the partition does. */
-function checkHolds(
-  db: SqliteDatabase,
-  group: string,
-  member: MemberClaim,
-  it: TopicPartition,
-): void {
-  const row = db.get(
-    "SELECT member_id, epoch FROM assignments WHERE group_name = ? AND topic_id = ? AND partition = ?",
-    group,
-    it.topicId,
-    it.partition,
-  );
-  const name = `partition ${it.topicId}/${it.partition}`;
-  if (row?.member_id !== member.memberId) {
-    throw notAssigned(group, member.memberId, it);
-  }
-  if (numberOf(row, "epoch") <= member.memberEpoch) return;
-  const why = `${name} was assigned at epoch ${row.epoch}, after its epoch ${member.memberEpoch}`;
-  throw memberFenced(group, member.memberId, why);
 }
 
 function checkTarget(db: SqliteDatabase, it: OffsetCommitInput): void {
@@ -176,19 +178,6 @@ function fetchOffsets(
   }
   const sql = `${SELECT_OFFSET} WHERE group_name = ? AND topic_id = ? AND partition = ?`;
   return partitions.flatMap((it) => db.all(sql, group, it.topicId, it.partition).map(offsetOf));
-}
-
-function describeGroup(db: SqliteDatabase, group: string, nowMs: number): GroupState | undefined {
-  const epoch = groupEpoch(db, group);
-  if (epoch === undefined) return undefined;
-  const members = liveMembers(db, group, nowMs).map((it) => ({
-    memberId: it.memberId,
-    clientId: it.clientId,
-    memberEpoch: it.memberEpoch,
-    ...{ instanceId: "", topics: it.topics, expiresInMs: 0, revoking: [] },
-    assigned: assignmentOf(db, group, it.memberId),
-  }));
-  return { group, groupEpoch: epoch, state: members.length > 0 ? "stable" : "empty", members };
 }
 
 function offsetOf(row: SqlRow): StoredOffset {

@@ -22,11 +22,12 @@ const COMMITTED =
   "AS packed FROM offsets WHERE (group_name, topic_id) > (?, ?) GROUP BY group_name, topic_id " +
   "ORDER BY group_name, topic_id LIMIT 1";
 
-/** The next (group, topic) that live members have, committed or not. */
+/** The next (group, topic) that live members have or are to have, committed or not: also what is on its way between two. */
 const ASSIGNED =
   "SELECT a.group_name, a.topic_id, json_group_array(a.partition) AS packed FROM assignments a " +
-  "JOIN members m ON m.group_name = a.group_name AND m.member_id = a.member_id AND m.expires_at_ms > ? " +
-  "WHERE (a.group_name, a.topic_id) > (?, ?) GROUP BY a.group_name, a.topic_id " +
+  "WHERE EXISTS (SELECT 1 FROM members m WHERE m.group_name = a.group_name " +
+  "AND m.member_id IN (a.member_id, a.target_id) AND m.expires_at_ms > ?) " +
+  "AND (a.group_name, a.topic_id) > (?, ?) GROUP BY a.group_name, a.topic_id " +
   "ORDER BY a.group_name, a.topic_id LIMIT 1";
 
 export function createLagStore(snapshots: SqliteSnapshots): Pick<MetadataStore, "lagSnapshot"> {

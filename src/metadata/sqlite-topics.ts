@@ -24,6 +24,9 @@ type TopicStore = Pick<
   | "advanceLogStart"
 >;
 
+/** Groups make their targets anew when it has changed. */
+const NEW_VERSION = "UPDATE counters SET value = value + 1 WHERE name = 'topics'";
+
 const SELECT_TOPIC = "SELECT topic_id, name, partitions, retention_ms, created_at_ms FROM topics";
 
 export function createTopicStore(db: SqliteDatabase, random: RandomBytes): TopicStore {
@@ -82,6 +85,7 @@ function createTopic(
     nowMs,
   );
   addPartitions(db, topic.id, 0, partitions);
+  db.run(NEW_VERSION);
   return topic;
 }
 
@@ -102,6 +106,7 @@ function alterTopic(
     topic.id,
   );
   addPartitions(db, topic.id, topic.partitions, partitions);
+  db.run(NEW_VERSION);
   return { ...topic, partitions, retentionMs };
 }
 
@@ -117,6 +122,7 @@ function deleteTopic(db: SqliteDatabase, name: string): Topic {
   for (const table of ["partitions", "producer_states", "assignments", "offsets", "topics"]) {
     db.run(`DELETE FROM ${table} WHERE topic_id = ?`, topic.id);
   }
+  db.run(NEW_VERSION);
   return topic;
 }
 

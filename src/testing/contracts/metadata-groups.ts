@@ -1,4 +1,4 @@
-/** Consumer groups, offsets and lag: part of the metadata store's contract. */
+/** Committed offsets of consumer groups, and lag: part of the metadata store's contract. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { HeartbeatResult, MetadataStore } from "../../metadata/metadata-store.ts";
@@ -35,138 +35,9 @@ function beat(
   });
 }
 
-const names = (result: HeartbeatResult) =>
-  result.assigned.map((it) => `${it.topic}/${it.partition}`);
-
 export function groupContract(subject: () => MetadataSubject): void {
   const topicOf = (partitions: number, name = fresh("topic")) =>
     subject().metadata.createTopic({ name, partitions, retentionMs: 0 });
-
-  describe("groups", () => {
-    it("give the first member everything, and let the others wait", async () => {
-      const { metadata } = subject();
-      const group = fresh("group");
-      const topic = await topicOf(3);
-      const first = await beat(metadata, group, "a", 0, topic.name);
-      assert.equal(first.memberEpoch, 1);
-      assert.deepEqual(
-        first.assigned,
-        partitionsOf(topic).map((it) => ({ ...it, topic: topic.name })),
-      );
-      const second = await beat(metadata, group, "b", 0, topic.name);
-      assert.deepEqual(second, { memberEpoch: 2, assigned: [] });
-      const stays = await beat(metadata, group, "a", first.memberEpoch, topic.name);
-      assert.deepEqual(stays, { memberEpoch: 2, assigned: first.assigned });
-      assert.deepEqual(await beat(metadata, group, "a", 2, topic.name), stays);
-      assert.deepEqual(await metadata.describeGroup(group), {
-        group,
-        groupEpoch: 2,
-        members: [
-          { memberId: "a", clientId: "client of a", memberEpoch: 2, assigned: stays.assigned },
-          { memberId: "b", clientId: "client of b", memberEpoch: 2, assigned: [] },
-        ],
-      });
-    });
-
-    it("pass everything on when the first member leaves", async () => {
-      const { metadata } = subject();
-      const group = fresh("group");
-      const topic = await topicOf(2);
-      const a = await beat(metadata, group, "a", 0, topic.name);
-      const b = await beat(metadata, group, "b", 0, topic.name);
-      await metadata.leaveGroup(group, "a", { keepPlace: false });
-      await metadata.leaveGroup(group, "a", { keepPlace: false });
-      await metadata.leaveGroup(fresh("group"), "a", { keepPlace: false });
-      const after = await beat(metadata, group, "b", b.memberEpoch, topic.name);
-      assert.ok(after.memberEpoch > b.memberEpoch);
-      assert.deepEqual(after.assigned, a.assigned);
-      await assert.rejects(beat(metadata, group, "a", 1, topic.name), code("UNKNOWN_MEMBER"));
-    });
-
-    it("pass everything on when the first member's session ends", async () => {
-      const { metadata, advance } = subject();
-      const group = fresh("group");
-      const topic = await topicOf(1);
-      const a = await beat(metadata, group, "a", 0, topic.name);
-      await advance(SESSION_MS / 2);
-      let b = await beat(metadata, group, "b", 0, topic.name);
-      await advance(SESSION_MS / 2 - 1);
-      b = await beat(metadata, group, "b", b.memberEpoch, topic.name);
-      assert.deepEqual(b.assigned, []);
-      await advance(1);
-      assert.deepEqual(
-        (await metadata.describeGroup(group))?.members.map((it) => it.memberId),
-        ["b"],
-      );
-      b = await beat(metadata, group, "b", b.memberEpoch, topic.name);
-      assert.deepEqual(b.assigned, a.assigned);
-      await assert.rejects(beat(metadata, group, "a", 1, topic.name), code("UNKNOWN_MEMBER"));
-      const back = await beat(metadata, group, "a", 0, topic.name);
-      assert.deepEqual(back.assigned, []);
-    });
-
-    it("count epochs up at every change of members or subscriptions, and at nothing else", async () => {
-      const { metadata } = subject();
-      const group = fresh("group");
-      const [one, two] = [await topicOf(1), await topicOf(1)];
-      const epochs = [(await beat(metadata, group, "a", 0, one.name)).memberEpoch];
-      const again = async (...topics: string[]) =>
-        epochs.push((await beat(metadata, group, "a", epochs.at(-1) ?? 0, ...topics)).memberEpoch);
-      await again(one.name);
-      await again(one.name, two.name);
-      await again(two.name, one.name, two.name);
-      await again(two.name);
-      assert.deepEqual(epochs, [1, 1, 2, 2, 3]);
-    });
-
-    it("assign topics and partitions that appear later, and drop those that go", async () => {
-      const { metadata } = subject();
-      const group = fresh("group");
-      const later = fresh("topic");
-      const now = await topicOf(1);
-      const topics = [now.name, later].sort();
-      let a = await beat(metadata, group, "a", 0, ...topics);
-      assert.deepEqual(names(a), [`${now.name}/0`]);
-      await topicOf(1, later);
-      const before = a.memberEpoch;
-      a = await beat(metadata, group, "a", a.memberEpoch, ...topics);
-      assert.deepEqual(names(a).sort(), [`${now.name}/0`, `${later}/0`].sort());
-      assert.ok(a.memberEpoch > before);
-      await metadata.alterTopic(later, { partitions: 2 });
-      a = await beat(metadata, group, "a", a.memberEpoch, ...topics);
-      assert.equal(a.assigned.length, 3);
-      await metadata.deleteTopic(now.name);
-      a = await beat(metadata, group, "a", a.memberEpoch, ...topics);
-      assert.deepEqual(names(a), [`${later}/0`, `${later}/1`]);
-    });
-
-    it("answer again a member whose answer was lost, and fence one that is further behind", async () => {
-      const { metadata } = subject();
-      const group = fresh("group");
-      const topic = await topicOf(1);
-      const a = await beat(metadata, group, "a", 0, topic.name);
-      assert.deepEqual(await beat(metadata, group, "a", 0, topic.name), a);
-      await beat(metadata, group, "b", 0, topic.name);
-      const moved = await beat(metadata, group, "a", a.memberEpoch, topic.name);
-      assert.deepEqual(await beat(metadata, group, "a", a.memberEpoch, topic.name), moved);
-      await beat(metadata, group, "c", 0, topic.name);
-      await beat(metadata, group, "a", moved.memberEpoch, topic.name);
-      const stale = beat(metadata, group, "a", a.memberEpoch, topic.name);
-      await assert.rejects(stale, code("GROUP_FENCED"));
-      await assert.rejects(beat(metadata, group, "a", 99, topic.name), code("GROUP_FENCED"));
-    });
-
-    it("are listed and described once somebody used them", async () => {
-      const { metadata } = subject();
-      const group = fresh("group");
-      assert.equal(await metadata.describeGroup(group), undefined);
-      const topic = await topicOf(1);
-      await beat(metadata, group, "a", 0, topic.name);
-      await beat(metadata, group, "b", 0, topic.name);
-      const listed = (await metadata.listGroups()).find((it) => it.group === group);
-      assert.deepEqual(listed, { group, members: 2, groupEpoch: 2 });
-    });
-  });
 
   describe("committed offsets", () => {
     it("are stored by the member that has the partition, and read by anybody", async () => {

@@ -9,6 +9,7 @@ import { groupContract } from "./metadata-groups.ts";
 import { hintContract } from "./metadata-hints.ts";
 import { keyContract } from "./metadata-keys.ts";
 import { leaseContract } from "./metadata-leases.ts";
+import { membershipContract } from "./metadata-membership.ts";
 import { mergeContract } from "./metadata-merges.ts";
 import { code, type MetadataSubject } from "./metadata-subject.ts";
 import { sweepContract } from "./metadata-sweeps.ts";
@@ -39,6 +40,7 @@ export function metadataStoreContract(name: string, contract: MetadataContractSu
     mergeContract(get);
     sweepContract(get);
     hintContract(get);
+    membershipContract(get);
     groupContract(get);
     keyContract(get);
 
