@@ -35,6 +35,12 @@ export interface AnswerComponents {
   readonly finder: TopicFinder;
 }
 
+/**
+ * Longest pause between two looks for the holder of a partition, ms: whoever takes over from a dead agent is found soon after, and
+ * an agent that does not hold it answers from memory.
+ */
+const LOOKING_PAUSE_MS = 500;
+
 export class Answers {
   readonly #options: ResolvedProducerOptions;
   readonly #components: AnswerComponents;
@@ -63,6 +69,7 @@ export class Answers {
     this.land(partition, batch);
     if (batch.phase === "done") return;
     partition.failures = 0;
+    partition.followed = false;
     partition.retryAt = 0;
     this.#acknowledge(partition, batch, result.baseOffset);
   }
@@ -120,8 +127,7 @@ export class Answers {
     const epoch = batch.basis?.identity.producerEpoch;
     batch.retried({ error, attempt: batch.attempts, epoch });
     partition.requeue(batch);
-    const known = error.code === "NOT_LEASE_HOLDER" && error.holderAddress !== undefined;
-    const atOnce = blameless || known || verdict !== "retry";
+    const atOnce = blameless || verdict !== "retry";
     if (!wasRecovering) this.pause(partition, error, { atOnce });
     partition.recovering = partition.inFlight.length > 0;
   }
@@ -165,7 +171,11 @@ export class Answers {
     partition.connection = undefined;
   }
 
-  /** Sets when the partition may be tried again. `atOnce`: without a pause, the first time. */
+  /**
+   * Sets when the partition may be tried again. `atOnce`: without a pause, the first time. An agent that says who holds the partition is
+   * believed at once, however often the partition has failed: after a long time without a holder this is the news that it was tried
+   * for. But only once between two pauses: two agents may each name the other.
+   */
   pause(
     partition: Partition,
     error: StreamHouseError,
@@ -174,10 +184,14 @@ export class Answers {
     const { clock, random } = this.#components;
     const { retryBackoffMs, retryBackoffMaxMs } = this.#options;
     partition.failures++;
-    const first = options.atOnce && partition.failures === 1;
+    const named = error.code === "NOT_LEASE_HOLDER" && error.holderAddress !== undefined;
+    partition.followed = named && !partition.followed;
+    const first = partition.followed || (options.atOnce && partition.failures === 1);
     // A lease on its way takes some ten milliseconds to arrive.
     const askedMs = comesHere(error) ? error.retryAfterMs : undefined;
-    const backoff = { baseMs: askedMs ?? retryBackoffMs, maxMs: retryBackoffMaxMs };
+    const longestMs = hasNoHolder(error) ? LOOKING_PAUSE_MS : retryBackoffMaxMs;
+    const maxMs = Math.max(retryBackoffMs, Math.min(retryBackoffMaxMs, longestMs));
+    const backoff = { baseMs: askedMs ?? retryBackoffMs, maxMs };
     const pauseMs = first ? 0 : backoffMs(backoff, partition.failures, random);
     partition.retryAt = clock.monotonic() + Math.max(pauseMs, error.retryAfterMs ?? 0);
   }
@@ -293,6 +307,13 @@ export class Answers {
     if (last && !batch.tainted && !batch.flying) partition.nextSequence = batch.baseSequence;
     else this.#spoil(partition, { freshId: false });
   }
+}
+
+/** Nobody has it, as far as anybody says: asking again burdens no agent that has work to do. */
+function hasNoHolder({ code, holderAddress }: StreamHouseError): boolean {
+  return (
+    code === "AGENT_UNREACHABLE" || (code === "NOT_LEASE_HOLDER" && holderAddress === undefined)
+  );
 }
 
 /** Nothing that was sent before it is unsettled. */

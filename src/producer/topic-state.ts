@@ -114,6 +114,8 @@ export class Partition {
   sentTo: AgentConnection | undefined = undefined;
   /** Failures since the last success: sets the pause before the next try. */
   failures = 0;
+  /** The last failure named another holder, which was tried without a pause. */
+  followed = false;
   /** Nothing is sent before this moment. Monotonic ms. */
   retryAt = 0;
   /** After a failure nothing overtakes: what is on its way is awaited first. */

@@ -109,6 +109,42 @@ describe("a partition that moved to another agent", () => {
     await clock.until(producer.close());
   });
 
+  it("is sent to its new holder at once also after a long time without one, when somebody names it", async () => {
+    const { cluster, clock, producer } = setUp({ lingerMs: 0 }, { agents: 2 });
+    cluster.addTopic("t");
+    const [a, b] = [agentOf(cluster, 0), agentOf(cluster, 1)];
+    const begun = clock.monotonic();
+    let namedAt = 0;
+    a.script = () => {
+      if (clock.monotonic() - begun < 8_000)
+        return { reject: fault("AGENT_UNREACHABLE", "unavailable") };
+      namedAt ||= clock.monotonic();
+      return { reject: movedTo(b) };
+    };
+    await clock.until(producer.send({ topic: "t", value: "x" }));
+    const afterMs = clock.monotonic() - namedAt;
+    assert.ok(afterMs < 100, `${afterMs} ms after it was named`);
+    await clock.until(producer.close());
+  });
+
+  it("that nobody holds is looked for twice a second, so that whoever takes it over from a dead agent is found soon", async () => {
+    for (const refusal of ["AGENT_UNREACHABLE", "NOT_LEASE_HOLDER"] as const) {
+      const { cluster, clock, producer } = setUp({ lingerMs: 0 });
+      cluster.addTopic("t");
+      const heldFrom = clock.monotonic() + 9_000;
+      const asked: number[] = [];
+      cluster.agent.script = () => {
+        asked.push(clock.monotonic());
+        return clock.monotonic() < heldFrom ? { reject: fault(refusal, "unavailable") } : {};
+      };
+      await clock.until(producer.send({ topic: "t", value: "x" }));
+      const longestMs = Math.max(...asked.slice(1).map((at, i) => at - (asked[i] ?? 0)));
+      assert.ok(longestMs <= 650, `${refusal}: nobody was asked for ${longestMs} ms`);
+      assert.ok(asked.length < 30, `${refusal}: ${asked.length} requests in 9 s`);
+      await clock.until(producer.close());
+    }
+  });
+
   for (const code of ["LEASE_LOST", "AGENT_DRAINING", "AGENT_UNREACHABLE"] as const) {
     it(`is tried again after ${code} until the delivery deadline, without a hot loop`, async () => {
       const { cluster, clock, producer } = setUp({ lingerMs: 0, deliveryTimeoutMs: 30_000 });
