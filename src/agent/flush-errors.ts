@@ -1,5 +1,5 @@
 /** What a batch is told when its flush did not come to its end. Called by the flusher. */
-import { StreamHouseError } from "../core/errors.ts";
+import { asStreamHouseError, StreamHouseError } from "../core/errors.ts";
 import type { FlushState } from "./flush.ts";
 
 /** The same error with the outcome that holds for the batches, which may differ from the failed call's own. */
@@ -16,6 +16,23 @@ export function withOutcome(
     retriable,
     retryAfterMs,
     outcome,
+    cause: error,
+  });
+}
+
+/**
+ * Why a flush could not be written. That its key is taken says nothing of the batches, although it cannot be put there: the chunk is
+ * written again under another key. It happens when an attempt arrived whose answer was lost, and a sweeper with a clock far ahead
+ * deleted its object before it could be looked at.
+ */
+export function writeError(thrown: unknown): StreamHouseError {
+  const error = asStreamHouseError(thrown, "writing a flush");
+  if (error.code !== "OBJECT_EXISTS") return error;
+  return new StreamHouseError({
+    code: "STORE_UNAVAILABLE",
+    kind: "unavailable",
+    outcome: "none",
+    message: `a flush could not be written under its key, which is given up: ${error.message}`,
     cause: error,
   });
 }

@@ -14,7 +14,7 @@ import type { BatchSettler } from "./batch-settler.ts";
 import { type Flush, sealFlush } from "./flush.ts";
 import type { FlushBuffer } from "./flush-buffer.ts";
 import type { CommitVerdict, FlushCommitter } from "./flush-committer.ts";
-import { flushTooLate, objectSwept, withOutcome } from "./flush-errors.ts";
+import { flushTooLate, objectSwept, withOutcome, writeError } from "./flush-errors.ts";
 import type { FlushLease } from "./flush-lease.ts";
 import { FlushPacer, type FlushSituation } from "./flush-pacer.ts";
 import type { FlushTracer } from "./flush-tracer.ts";
@@ -209,7 +209,7 @@ export class Flusher {
     } catch (thrown) {
       if (flush.state === "writing") {
         storeReachability.failed();
-        this.#writeFailed(flush, asStreamHouseError(thrown, "writing a flush"));
+        this.#writeFailed(flush, writeError(thrown));
       }
     } finally {
       this.#writing--;

@@ -51,6 +51,16 @@ describe("a write or sync error", () => {
     await bench.clock.until(bench.agent.stop());
   });
 
+  it("because of a key that is taken, by whatever, is survived too: the batches are written under another one", async () => {
+    const bench = await startAgent();
+    const topicId = await createTopic(bench, "t");
+    bench.sink.fates.push("taken", "taken");
+    assert.equal(await sendAndWait(bench, "t", ["a"]), 0);
+    assert.deepEqual(bench.sink.sequences, [1, 2, 3]);
+    assert.deepEqual(await readAll(bench, topicId), ["a"]);
+    await bench.clock.until(bench.agent.stop());
+  });
+
   it("that lasts ends after the flush's time limit: outcome none, and nothing of it is ever served", async () => {
     const bench = await startAgent();
     const topicId = await createTopic(bench, "t");

@@ -3,6 +3,7 @@ import { StreamHouseError } from "../../../src/core/errors.ts";
 import type { ChunkLocation } from "../../../src/format/chunk.ts";
 import type { ByteRange, ObjectInfo, ObjectStore } from "../../../src/storage/object-store.ts";
 import type { FlushName, SegmentSink } from "../../../src/storage/segment-sink.ts";
+import { objectExists } from "../../../src/storage/store-errors.ts";
 
 export class MemoryStore implements ObjectStore {
   readonly kind = "memory";
@@ -40,7 +41,7 @@ export class MemoryStore implements ObjectStore {
 }
 
 /** What happens to one append. `hold` waits for `release()`. */
-export type AppendFate = "ok" | "fail" | "full" | "hold";
+export type AppendFate = "ok" | "fail" | "full" | "taken" | "hold";
 
 /** One object for each chunk, or (with `file`) chunks behind each other in one object, as on a folder. */
 export class TestSink implements SegmentSink {
@@ -88,6 +89,7 @@ export class TestSink implements SegmentSink {
     }
     await Promise.resolve();
     if (fate === "fail") throw failure("STORE_UNAVAILABLE", "injected: the disk does not answer");
+    if (fate === "taken") throw objectExists("injected");
     if (fate === "full") throw failure("STORE_FULL", "injected: no space left on device");
     const bytes = join(parts);
     // As real ones are named, but for the attempt's number in the last three digits.
