@@ -1,11 +1,13 @@
 /**
- * One agent of a chaos run: the product's own command line as a process, on its own ports, with its own ways to the database and to S3.
- * It is started again until it serves; an end that nobody asked for is told.
+ * One agent of a chaos run: a process that serves as the product's command line does, on its own ports, with its own ways to the
+ * database and to S3. It is started again until it serves; an end that nobody asked for is told.
  */
 import { appendFileSync } from "node:fs";
+import type { AgentOptions } from "../../src/agent/options.ts";
 import type { BoundProcess } from "../backends/bound-process.ts";
 import type { RuntimeName } from "../runtimes.ts";
 import { startProgram } from "./program.ts";
+import type { AgentSettings } from "./programs/agent.ts";
 import type { TcpProxy } from "./tcp-proxy.ts";
 import { until } from "./waiting.ts";
 
@@ -37,6 +39,20 @@ export interface AgentProcessOptions {
 }
 
 const stoppedWithinMs = 90_000;
+
+/**
+ * What is flushed is merged within seconds, its objects are deleted soon after, and what nobody refers to is swept while its writer may
+ * still be at it: an agent's clock may be minutes ahead. None of that may cost a record.
+ */
+const upkeep = {
+  mergeAgeMs: 4_000,
+  mergeSharesMax: 24,
+  mergeCheckMs: 700,
+  deleteGraceMs: 3_000,
+  retentionCheckMs: 1_500,
+  orphanAgeMs: 10_000,
+  sweepCheckMs: 4_000,
+} as const satisfies AgentOptions;
 
 export class AgentProcess {
   readonly options: AgentProcessOptions;
@@ -129,13 +145,14 @@ export class AgentProcess {
     const { agentId, env, grpcPort, httpPort, log, metadataUrl, runtime, storeUrl } = this.options;
     this.#endExpected = true;
     const at = (port: number) => `127.0.0.1:${port}`;
+    const settings: AgentSettings = {
+      ...{ store: storeUrl, metadata: metadataUrl, grpc: at(grpcPort), http: at(httpPort) },
+      agent: { ...upkeep, agentId },
+    };
     appendFileSync(log, `--- started ${new Date().toISOString()} ${clockText(this.#clock)}\n`);
     const child = await startProgram(runtime, {
-      file: "src/cli.ts",
-      args: [
-        ...["agent", "--store", storeUrl, "--metadata", metadataUrl, "--agent-id", agentId],
-        ...["--grpc", at(grpcPort), "--http", at(httpPort), "--readiness", "standby"],
-      ],
+      file: "scripts/chaos/programs/agent.ts",
+      args: [JSON.stringify(settings)],
       log,
       env: { ...env, ...clockEnv(this.#clock) },
       preload: this.#clock && "scripts/chaos/programs/shifted-clock.ts",

@@ -1,8 +1,9 @@
 /**
- * The producers and consumers of a chaos run: programs on the three runtimes, each with its journal. A killed one is followed by
- * another: a producer's successor is a new sender, a consumer's goes on in the same group.
+ * The producers and readers of a chaos run: programs on the three runtimes, each with its journal. A killed one is followed by
+ * another: a producer's successor is a new sender, a consumer's goes on in the same group. A rereader is left alone: it remembers
+ * what it was served before.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ProducerOptions } from "../../src/producer/options.ts";
 import type { BoundProcess } from "../backends/bound-process.ts";
@@ -11,7 +12,9 @@ import type { GroupRead } from "./checker.ts";
 import { parseReadJournal, parseSenderJournal, type SenderJournal } from "./journal.ts";
 import { runtimes, startProgram } from "./program.ts";
 import type { ConsumerSettings } from "./programs/consumer.ts";
+import type { NewcomersSettings } from "./programs/newcomers.ts";
 import type { ProducerSettings } from "./programs/producer.ts";
+import type { RereaderSettings } from "./programs/rereader.ts";
 import { until } from "./waiting.ts";
 
 export interface ClientSettings {
@@ -99,13 +102,10 @@ abstract class Client {
   protected abstract program(run: string): { readonly file: string; readonly settings: object };
 }
 
-export class ProducerClient extends Client {
-  readonly #options: ProducerOptions;
-
-  constructor(settings: ClientSettings, index: number) {
-    super(settings, "p", index);
-    this.#options = producerKinds[index % producerKinds.length] as ProducerOptions;
-  }
+/** A program that sends until it is asked to settle. */
+abstract class SendingClient extends Client {
+  /** Its producers go on for longer than any fault lasts: none of their sends may fail. */
+  abstract readonly patient: boolean;
 
   /** Asks it to settle what is open, and to end. */
   finish(signal: AbortSignal): Promise<void> {
@@ -116,6 +116,17 @@ export class ProducerClient extends Client {
   journals(): readonly SenderJournal[] {
     return this.readJournals(parseSenderJournal);
   }
+}
+
+export class ProducerClient extends SendingClient {
+  readonly patient: boolean;
+  readonly #options: ProducerOptions;
+
+  constructor(settings: ClientSettings, index: number) {
+    super(settings, "p", index);
+    this.#options = producerKinds[index % producerKinds.length] as ProducerOptions;
+    this.patient = this.#options.deliveryTimeoutMs === undefined;
+  }
 
   protected program(run: string): { readonly file: string; readonly settings: ProducerSettings } {
     const { agents, rate, seed, topic } = this.settings;
@@ -125,14 +136,27 @@ export class ProducerClient extends Client {
   }
 }
 
-export class ConsumerClient extends Client {
+export class NewcomersClient extends SendingClient {
+  readonly patient = true;
+
   constructor(settings: ClientSettings, index: number) {
-    super(settings, "c", index);
+    super(settings, "n", index);
   }
 
+  protected program(run: string): { readonly file: string; readonly settings: NewcomersSettings } {
+    const { agents, topic } = this.settings;
+    const settings = { agents, topic, sender: run, journal: this.journalOf(run) };
+    return { file: "scripts/chaos/programs/newcomers.ts", settings };
+  }
+}
+
+/** A program that reads until it is told where the log ends. */
+abstract class ReadingClient extends Client {
   /** Tells it where the log ends, and waits until it has read up to there. */
   finish(ends: readonly number[], signal: AbortSignal): Promise<void> {
-    writeFileSync(this.#endsFile, JSON.stringify(ends));
+    const half = `${this.endsFile}.half`;
+    writeFileSync(half, JSON.stringify(ends));
+    renameSync(half, this.endsFile);
     return this.finished(signal);
   }
 
@@ -140,14 +164,36 @@ export class ConsumerClient extends Client {
     return { group: this.name, journals: this.readJournals(parseReadJournal) };
   }
 
-  protected program(run: string): { readonly file: string; readonly settings: ConsumerSettings } {
-    const { agents, topic } = this.settings;
-    const own = { group: this.name, journal: this.journalOf(run), endsFile: this.#endsFile };
-    return { file: "scripts/chaos/programs/consumer.ts", settings: { agents, topic, ...own } };
+  protected get endsFile(): string {
+    return join(this.settings.folder, `${this.name}.ends`);
+  }
+}
+
+export class ConsumerClient extends ReadingClient {
+  constructor(settings: ClientSettings, index: number) {
+    super(settings, "c", index);
   }
 
-  get #endsFile(): string {
-    return join(this.settings.folder, `${this.name}.ends`);
+  protected program(run: string): { readonly file: string; readonly settings: ConsumerSettings } {
+    const { agents, topic } = this.settings;
+    const own = { group: this.name, journal: this.journalOf(run), endsFile: this.endsFile };
+    return { file: "scripts/chaos/programs/consumer.ts", settings: { agents, topic, ...own } };
+  }
+}
+
+export class RereaderClient extends ReadingClient {
+  readonly #partitions: number;
+
+  constructor(settings: ClientSettings, index: number, partitions: number) {
+    super(settings, "r", index);
+    this.#partitions = partitions;
+  }
+
+  protected program(run: string): { readonly file: string; readonly settings: RereaderSettings } {
+    const { agents, topic } = this.settings;
+    const own = { name: this.name, journal: this.journalOf(run), endsFile: this.endsFile };
+    const settings = { agents, topic, partitions: this.#partitions, ...own };
+    return { file: "scripts/chaos/programs/rereader.ts", settings };
   }
 }
 

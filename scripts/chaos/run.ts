@@ -70,6 +70,11 @@ async function play(
   await injector.run(faults, short ? Number.POSITIVE_INFINITY : settings.durationMs);
   const evidence = await drain(world, injector);
   await checkAudits(world);
+  checkPatience(world);
+  const { deleted, merged, swept } = await world.witness.upkeep();
+  say(
+    `${merged} segments were merged, ${deleted} objects deleted after it, ${swept} given up as orphans`,
+  );
   const { findings, ok, unknown, ...counts } = checkRun(evidence);
   for (const text of [...world.problems, ...findings]) say(`WRONG: ${text}`);
   say(
@@ -87,15 +92,17 @@ async function play(
 
 /** Everything heals, every producer settles what it sent, every consumer reads to the end, and the log is read through each agent. */
 async function drain(world: World, injector: Injector): Promise<RunEvidence> {
-  const { agents, consumers, producers, witness } = world;
+  const { agents, witness } = world;
+  const senders = [...world.producers, ...world.newcomers];
+  const readers = [...world.consumers, ...world.rereaders];
   const { say, signal } = world.options;
   say("no more faults: every agent has to serve, every producer to settle what it sent");
   await Promise.all(agents.map((it) => it.start(signal)));
-  await Promise.all(producers.map((it) => orTrouble(world, it, it.finish(signal))));
+  await Promise.all(senders.map((it) => orTrouble(world, it, it.finish(signal))));
   const { partitions } = await witness.holdings(topic, signal);
   const ends = partitions.map((it) => it.end);
   say("consumers read to the end");
-  await Promise.all(consumers.map((it) => orTrouble(world, it, it.finish(ends, signal))));
+  await Promise.all(readers.map((it) => orTrouble(world, it, it.finish(ends, signal))));
   say("reading the log through each agent");
   const topicId = partitions[0]?.topicId ?? "";
   const logs: RunEvidence["logs"][number][] = [];
@@ -103,9 +110,9 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
     logs.push(await readLog(ends, topicId, { name, address, signal }));
   }
   return {
-    senders: producers.flatMap((it) => it.journals()),
+    senders: senders.flatMap((it) => it.journals()),
     logs,
-    groups: consumers.map((it) => it.read()),
+    groups: readers.map((it) => it.read()),
     commits: await witness.commits(topicId),
     overtaken: injector.overtaking.overtaken,
   };
@@ -123,6 +130,19 @@ async function orTrouble(
     world.options.signal.throwIfAborted();
     world.trouble(describe(error));
     await client.kill();
+  }
+}
+
+/** A send that has longer than any fault lasts ends well. A record that it cannot know of is not lost, but this is what it is sent again for. */
+function checkPatience(world: World): void {
+  for (const client of [...world.producers, ...world.newcomers]) {
+    if (!client.patient) continue;
+    for (const { attempts, sender } of client.journals()) {
+      const failed = [...attempts.values()].filter(
+        ({ state }) => state === "none" || state === "unknown",
+      );
+      if (failed.length > 0) world.trouble(`${failed.length} sends of ${sender} failed`);
+    }
   }
 }
 

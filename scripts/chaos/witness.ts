@@ -20,6 +20,18 @@ const triggers = `
   CREATE TABLE chaos.moves (
     topic_id uuid, partition int4, from_offset int8, run_id text, epoch int8, expired boolean
   );
+  CREATE TABLE chaos.upkeep (kind text);
+  CREATE FUNCTION chaos.note_upkeep() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    INSERT INTO chaos.upkeep VALUES (TG_ARGV[0]);
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER chaos_merge AFTER INSERT ON ${schema}.merges
+    FOR EACH ROW EXECUTE FUNCTION chaos.note_upkeep('merged');
+  CREATE TRIGGER chaos_doom AFTER DELETE ON ${schema}.doomed
+    FOR EACH ROW EXECUTE FUNCTION chaos.note_upkeep('deleted');
+  CREATE TRIGGER chaos_sweep AFTER INSERT ON ${schema}.swept
+    FOR EACH ROW EXECUTE FUNCTION chaos.note_upkeep('swept');
   CREATE FUNCTION chaos.note_flush() RETURNS trigger LANGUAGE plpgsql AS $$
   BEGIN
     INSERT INTO chaos.flushes VALUES (NEW.flush_id, NEW.run_id, NEW.entries);
@@ -52,6 +64,13 @@ export interface Holdings {
     readonly end: number;
   }[];
   readonly newestFlushId: number;
+}
+
+/** What became of what flushes wrote: segments merged, objects deleted that merges or retention left over, keys given up as orphans. */
+export interface Upkeep {
+  readonly merged: number;
+  readonly deleted: number;
+  readonly swept: number;
 }
 
 export class Witness {
@@ -136,6 +155,12 @@ export class Witness {
           };
         });
     });
+  }
+
+  async upkeep(): Promise<Upkeep> {
+    const rows = await this.#sql`SELECT kind, count(*) AS times FROM chaos.upkeep GROUP BY kind`;
+    const times = (kind: string) => Number(rows.find((row) => row.kind === kind)?.times ?? 0);
+    return { merged: times("merged"), deleted: times("deleted"), swept: times("swept") };
   }
 
   async close(): Promise<void> {

@@ -9,7 +9,7 @@ import { type PostgresServer, startPostgres } from "../backends/postgres.ts";
 import { type Radosgw, startRadosgw } from "../backends/radosgw.ts";
 import type { RuntimeName } from "../runtimes.ts";
 import { AgentProcess, type ClockShift } from "./agent-process.ts";
-import { ConsumerClient, ProducerClient } from "./clients.ts";
+import { ConsumerClient, NewcomersClient, ProducerClient, RereaderClient } from "./clients.ts";
 import type { Say } from "./console.ts";
 import { runtimes } from "./program.ts";
 import { createSeeded, type Seeded } from "./seeded.ts";
@@ -41,7 +41,9 @@ export class World {
   readonly problems: string[] = [];
   readonly agents: AgentProcess[] = [];
   readonly producers: ProducerClient[] = [];
+  readonly newcomers: NewcomersClient[] = [];
   readonly consumers: ConsumerClient[] = [];
+  readonly rereaders: RereaderClient[] = [];
   readonly #cleanups: (() => Promise<unknown>)[] = [];
   #database: PostgresServer | undefined;
   #databaseUrl = "";
@@ -158,13 +160,16 @@ export class World {
 
   async #startClients(): Promise<void> {
     const { folder, settings } = this.options;
-    const { consumers, producers, rate, seed } = settings;
+    const { consumers, partitions, producers, rate, seed } = settings;
     const agents = this.agents.map((it) => it.address);
     const onCrash = (text: string) => this.trouble(text);
     const shared = { agents, topic, folder, seed, rate, onCrash };
     for (let i = 0; i < producers; i++) this.producers.push(new ProducerClient(shared, i));
     for (let i = 0; i < consumers; i++) this.consumers.push(new ConsumerClient(shared, i));
-    const clients = [...this.producers, ...this.consumers];
+    // These are left alone, one of each, on one of the runtimes.
+    this.newcomers.push(new NewcomersClient(shared, (seed + 1) % runtimes.length));
+    this.rereaders.push(new RereaderClient(shared, seed % runtimes.length, partitions));
+    const clients = [...this.producers, ...this.newcomers, ...this.consumers, ...this.rereaders];
     for (const client of clients) this.#cleanups.push(() => client.close());
     await Promise.all(clients.map((it) => it.start()));
   }
