@@ -82,11 +82,17 @@ export class FakeAgent {
   async append(
     topic: string,
     values: readonly BytesLike[],
-    options: { readonly partition?: number; readonly compression?: Compression } = {},
+    options: {
+      readonly partition?: number;
+      readonly compression?: Compression;
+      readonly key?: (value: BytesLike) => BytesLike | null;
+    } = {},
   ): Promise<void> {
-    const { partition = 0, compression = "none" } = options;
+    const { partition = 0, compression = "none", key = () => null } = options;
     const builder = new RecordBatchBuilder({ compression, bytesMax: 1_000_000 });
-    for (const value of values) builder.append({ value, timestamp: this.#clock.now() });
+    for (const value of values) {
+      builder.append({ key: key(value), value, timestamp: this.#clock.now() });
+    }
     const records = await builder.seal(NO_PRODUCER);
     const log = this.log(topic, partition);
     stampBatch(records, log.next, 1);

@@ -1,7 +1,11 @@
 /** A consumer over a fake agent and a clock that the test owns. */
 import assert from "node:assert/strict";
 import type { Cluster } from "../../../src/client/cluster.ts";
-import { type Consumer, createConsumer } from "../../../src/consumer/consumer.ts";
+import {
+  type Consumer,
+  type ConsumerPorts,
+  createConsumer,
+} from "../../../src/consumer/consumer.ts";
 import type { ConsumerOptions } from "../../../src/consumer/options.ts";
 import { type ErrorCode, invalid, StreamHouseError } from "../../../src/core/errors.ts";
 import type { LogFields, Logger } from "../../../src/core/logger.ts";
@@ -16,7 +20,7 @@ export interface Setup {
   readonly warnings: { readonly message: string; readonly fields: LogFields | undefined }[];
   /** Set: nobody can be reached. */
   readonly network: { down: boolean };
-  open(options?: Partial<ConsumerOptions>): Consumer;
+  open(options?: Partial<ConsumerOptions>, ports?: ConsumerPorts): Consumer;
   /** Runs the clock until the promise is settled. */
   until<T>(promise: Promise<T>): Promise<T>;
 }
@@ -42,11 +46,10 @@ export function setUp(telemetry: TelemetryOptions | false = false): Setup {
     clock,
     warnings,
     network,
-    open: (options = {}) =>
-      createConsumer(context, {
-        ...(options.assign === undefined ? { group: "g", topics: ["t"] } : {}),
-        ...options,
-      }),
+    open: (options = {}, ports = {}) => {
+      const subscription = options.assign === undefined ? { group: "g", topics: ["t"] } : {};
+      return createConsumer(context, { ...subscription, ...options }, ports);
+    },
     until: (promise) => clock.until(promise),
   };
 }
