@@ -9,6 +9,7 @@ import { createCachingStore } from "../storage/caching.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import type { SegmentSink } from "../storage/segment-sink.ts";
 import type { Telemetry, TelemetryOptions } from "../telemetry/telemetry.ts";
+import { type AccessControl, createAccessControl } from "./access.ts";
 import { Admin } from "./admin.ts";
 import { createAgentAudit } from "./agent-audit.ts";
 import { AgentInstruments, type ObservedTopic } from "./agent-instruments.ts";
@@ -76,6 +77,7 @@ export interface AgentSelf {
 /** What the agent's life deals with. */
 export interface AgentRooms {
   readonly api: AgentApi;
+  readonly access: AccessControl;
   readonly leases: LeaseManager;
   readonly flusher: Flusher;
   readonly gate: AppendGate;
@@ -180,7 +182,7 @@ export function buildRooms(
   const retention = new Retention({ ...upkeep, topics, instruments, compaction }, options);
   const merger = new Merger({ ...upkeep, instruments: compaction, runId }, options);
   const sweeper = new Sweeper({ ...upkeep, instruments: compaction, runId }, options);
-  const keys = new Keys({ metadata, random, logger, changed: () => {} });
+  const keys = new Keys({ metadata, random, logger, changed: () => access.keysChanged() });
   const api = createServices({
     ...{ metadata, groups, keys, lag, telemetry, metadataReachability },
     refusal: self.refusal,
@@ -200,6 +202,7 @@ export function buildRooms(
       sweep: self.sweep,
     }),
   });
+  const access = createAccessControl({ api, metadata, topics, clock, logger, telemetry });
   const sealed = () => flusher.sealed;
   const audit = createAgentAudit({
     ...{ metrics: telemetry.metrics, ledger, holdings, buffer, index, lag, sealed },
@@ -207,6 +210,7 @@ export function buildRooms(
   return {
     ...{
       api,
+      access,
       leases,
       flusher,
       gate,

@@ -9,6 +9,7 @@ import { createUlid, createUuid } from "../core/ids.ts";
 import { createTicker, type Ticker } from "../core/ticker.ts";
 import type { AgentApi } from "../rpc/agent-api.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/telemetry.ts";
+import type { AccessControl } from "./access.ts";
 import { type AgentComponents, type AgentRooms, buildRooms } from "./agent-rooms.ts";
 import { type AgentOptions, type ResolvedAgentOptions, resolveAgentOptions } from "./options.ts";
 
@@ -40,6 +41,8 @@ export interface Agent {
   readonly runId: string;
   /** The whole of the agent's service; also what its gRPC server calls. */
   readonly api: AgentApi;
+  /** The same service for callers that show an API key: what a gRPC server is given where keys are on. */
+  readonly access: AccessControl;
   /** `activeLeaseCount()`: the partitions whose lease this agent holds now. */
   readonly leaseManager: { activeLeaseCount(): number };
   /** The agent's instruments and tracer, shared with its gRPC server. Closed by `stop()`. */
@@ -74,6 +77,7 @@ type Life = "new" | "starting" | "running" | "draining" | "stopped";
 class EmbeddedAgent implements Agent {
   readonly agentId: string;
   readonly api: AgentApi;
+  readonly access: AccessControl;
   readonly telemetry: Telemetry;
   readonly #components: AgentComponents;
   readonly #options: ResolvedAgentOptions;
@@ -101,6 +105,7 @@ class EmbeddedAgent implements Agent {
       sweep: () => void this.#retentionTicker?.poke(),
     });
     this.api = this.#rooms.api;
+    this.access = this.#rooms.access;
   }
 
   get runId(): string {

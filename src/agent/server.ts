@@ -18,19 +18,27 @@ import {
 } from "../rpc/address-gate.ts";
 import type { AgentApi } from "../rpc/agent-api.ts";
 import { agentServices } from "../rpc/agent-services.ts";
+import type { CallAccess } from "../rpc/call-access.ts";
 import { CallMetrics } from "../rpc/call-metrics.ts";
 import { type KeepaliveOptions, serverChannelOptions, serverCredentials } from "../rpc/channel.ts";
 import { descriptorSet } from "../rpc/descriptor-set.ts";
 import { HandshakeLog } from "../rpc/handshake-log.ts";
 import { Http2Gate } from "../rpc/http2-gate.ts";
+import { keyMiddleware } from "../rpc/key-middleware.ts";
 import { services } from "../rpc/methods.ts";
 import { TlsServerCredentials } from "../rpc/tls-gate.ts";
 import { badTls, type ServerTls } from "../rpc/tls-options.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
+import { withoutKeyCalls } from "./access.ts";
 
 /** What a gRPC server stands in front of, and what it shares with it. */
 export interface GrpcServerComponents {
   readonly api: AgentApi;
+  /**
+   * Where callers must show an API key: the agent's `access`, which is served in place of `api`. Then every service asks for one, health
+   * and reflection too. Default: whoever reaches the server may do everything, except make, see and revoke keys.
+   */
+  readonly access?: CallAccess | undefined;
   /** The agent's own, so that calls are counted with what they did. Not closed by the server. */
   readonly telemetry: Telemetry;
   readonly logger: Logger;
@@ -45,6 +53,8 @@ export interface GrpcServerOptions extends KeepaliveOptions {
   readonly drainTimeoutMs?: number | undefined;
   /** Default: plain TCP. */
   readonly tls?: ServerTls | undefined;
+  /** Answers `grpc.health.v1` without a key, for probes that have none. Default false. */
+  readonly openHealth?: boolean | undefined;
 }
 
 /** The network in front of an agent: all services of `proto/`, health and reflection. One start to one stop. */
@@ -112,7 +122,7 @@ class AgentGrpcServer implements GrpcServer {
     const handshakes = new HandshakeLog(components.logger, components.clock);
     this.#gate = new Http2Gate(this.#metrics, (error, from) => handshakes.failed(error, from));
     this.#server = createServer(this.#gate.serverOptions(serverChannelOptions(options)));
-    this.#addServices();
+    this.#addServices(options.openHealth === true);
   }
 
   start(): Promise<string> {
@@ -144,10 +154,11 @@ class AgentGrpcServer implements GrpcServer {
     await this.#gate.destroyConnections();
   }
 
-  #addServices(): void {
-    const { api, logger } = this.#components;
+  #addServices(openHealth: boolean): void {
+    const { api, access, logger } = this.#components;
     const agent = agentServices({
-      api,
+      api: withoutKeyCalls(api),
+      access,
       logger,
       draining: this.#draining.signal,
       inFlightMax: limits.inFlightPerConnectionMax,
@@ -158,18 +169,20 @@ class AgentGrpcServer implements GrpcServer {
       this.#server.add(definition as never, implementation as never);
     }
     for (const name of serviceNames) this.#health.setStatus("healthy", name);
-    this.#addHealth();
+    const asking =
+      access === undefined ? this.#server : this.#server.with(keyMiddleware({ access, logger }));
+    this.#addHealth(openHealth ? this.#server : asking);
     const reflection = ServerReflection(descriptorSet(), serviceNames);
-    this.#server.add(ServerReflectionService, reflection);
-    this.#server.add(reflectionV1Alpha, reflection);
+    asking.add(ServerReflectionService, reflection);
+    asking.add(reflectionV1Alpha, reflection);
   }
 
-  #addHealth(): void {
+  #addHealth(server: Pick<Server, "add">): void {
     // One listener for each client that watches.
     this.#health.setMaxListeners(0);
     const health = HealthServiceImpl(this.#health);
     const draining = this.#draining.signal;
-    this.#server.add(HealthDefinition, {
+    server.add(HealthDefinition, {
       check: health.check,
       // Ends after it said NOT_SERVING: a watcher does not hold up the shutdown.
       watch: (request, context) =>

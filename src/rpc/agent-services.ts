@@ -6,6 +6,7 @@ import { type CallContext as GrpcCallContext, type Metadata, ServerError } from 
 import { asStreamHouseError, invalid, type StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { AgentApi, CallContext } from "./agent-api.ts";
+import type { CallAccess, ShownCall } from "./call-access.ts";
 import type {
   ProduceRequest,
   ProduceResponse,
@@ -29,6 +30,8 @@ import { STATUS_DETAILS_KEY, toWireStatus } from "./status.ts";
 export interface AgentServicesComponents extends ProduceStreamComponents {
   readonly api: AgentApi;
   readonly logger: Logger;
+  /** Where callers must show a key. Its `api` is the one that is served. */
+  readonly access?: CallAccess | undefined;
 }
 
 /** A service in the shape that nice-grpc takes. */
@@ -75,7 +78,7 @@ export function agentServices(components: AgentServicesComponents): readonly Nic
         options: {},
       };
       implementation[key] = method.requestStream
-        ? streamHandler(components)
+        ? streamHandler(components, `${service.fullName}/${method.name}`)
         : unaryHandler(components, waiting, key as keyof AgentApi);
     }
     return {
@@ -116,7 +119,8 @@ function unaryHandler(
   name: keyof AgentApi,
 ): Handler {
   type Method = (request: unknown, call: CallContext) => Promise<unknown>;
-  const method = (components.api[name] as Method).bind(components.api);
+  const api = components.access?.api ?? components.api;
+  const method = (api[name] as Method).bind(api);
   const call: Method =
     name === "produce"
       ? (request, context) => produceUnary(method as AgentApi["produce"], request, context)
@@ -137,20 +141,25 @@ function unaryHandler(
 async function produceUnary(
   produce: AgentApi["produce"],
   request: unknown,
-  { traceparent, tracestate }: CallContext,
+  { traceparent, tracestate, credential }: CallContext,
 ): Promise<ProduceResponse> {
   const message = request as ProduceRequest;
   const timeoutMs = message.timeoutMs || undefined;
-  const answer = await produce(message, { timeoutMs, traceparent, tracestate });
+  const answer = await produce(message, { timeoutMs, traceparent, tracestate, credential });
   const failure = failureOfAll(answer);
   if (failure !== undefined) throw failure;
   return answer;
 }
 
-function streamHandler(components: AgentServicesComponents): Handler {
+function streamHandler(components: AgentServicesComponents, method: string): Handler {
+  const { access } = components;
   return async function* (requests: AsyncIterable<unknown>, context: GrpcCallContext) {
     try {
-      yield* serveProduceStream(decodedFrames(requests), components);
+      const api =
+        access === undefined
+          ? components.api
+          : await access.openProduceStream(shownCall(context, method));
+      yield* serveProduceStream(decodedFrames(requests), { ...components, api });
     } catch (error) {
       throw refuse(error, "produceStream", context, components.logger);
     }
@@ -179,7 +188,14 @@ function callContext(context: GrpcCallContext): CallContext {
     signal: context.signal,
     traceparent: text(context.metadata, "traceparent"),
     tracestate: text(context.metadata, "tracestate"),
+    credential: text(context.metadata, "authorization"),
   };
+}
+
+/** What a call shows of who makes it. */
+export function shownCall(context: GrpcCallContext, method: string): ShownCall {
+  const { traceparent, tracestate, credential } = callContext(context);
+  return { credential, method, traceparent, tracestate };
 }
 
 function text(metadata: Metadata, key: string): string | undefined {
@@ -188,7 +204,12 @@ function text(metadata: Metadata, key: string): string | undefined {
 }
 
 /** The error as nice-grpc wants it thrown, its details in the trailer. */
-function refuse(thrown: unknown, name: string, context: GrpcCallContext, logger: Logger): unknown {
+export function refuse(
+  thrown: unknown,
+  name: string,
+  context: GrpcCallContext,
+  logger: Logger,
+): unknown {
   // The client is gone: nobody reads a status.
   if (thrown instanceof ServerError || isAbort(thrown)) return thrown;
   const error = asStreamHouseError(thrown, name);

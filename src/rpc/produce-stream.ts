@@ -27,7 +27,7 @@ export interface ProduceStreamComponents {
 /**
  * Serves one stream. Ends when the client's frames end and all are answered. Otherwise throws, also only after every accepted frame was
  * answered: a client may conclude that an unanswered frame was not applied.
- * @throws StreamHouseError `AGENT_DRAINING`; what the frames throw
+ * @throws StreamHouseError `AGENT_DRAINING`; `UNAUTHENTICATED` once a frame was refused with it; what the frames throw
  */
 export async function* serveProduceStream(
   frames: AsyncIterable<ProduceStreamRequest>,
@@ -133,6 +133,8 @@ class ServedStream {
         const error = asStreamHouseError(thrown, "produce");
         count(grpcStatusOf(error));
         this.#answer({ correlationId, outcome: { $case: "error", value: toErrorDetail(error) } });
+        // Its key has ended: nothing more will be taken here.
+        if (error.code === "UNAUTHENTICATED") this.stopReading(error);
       },
     );
   }

@@ -40,6 +40,7 @@ export type AgentInstrumentKey =
   | "groupLostRecords"
   | "groupMembers"
   | "groupLastCommit"
+  | "accessRefused"
   | "auditDiscrepancy";
 
 export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDescriptor>> = {
@@ -313,6 +314,13 @@ export const agentInstruments: Readonly<Record<AgentInstrumentKey, InstrumentDes
     false,
   ),
   // Added up over the components of a process: of a gauge only the last one's would be seen.
+  accessRefused: define(
+    "counter",
+    "streamhouse.access.refused",
+    "{call}",
+    "Calls and ProduceStream frames refused for their API key: missing, malformed, unknown, expired, denied, unavailable",
+    ["reason"],
+  ),
   auditDiscrepancy: define(
     "upDownCounter",
     "streamhouse.audit.discrepancy",
