@@ -98,6 +98,9 @@ const reflectionV1Alpha: typeof ServerReflectionService = {
   },
 };
 
+/** How long the library may take to notice that its connections are broken. */
+const BROKEN_MS = 2_000;
+
 const serviceNames: readonly string[] = services.map((service) => service.fullName);
 
 class AgentGrpcServer implements GrpcServer {
@@ -223,15 +226,21 @@ class AgentGrpcServer implements GrpcServer {
   /** Waits for the shutdown, and breaks the connections that keep it waiting after the time limit. */
   async #orTimeout(shutdown: Promise<void>): Promise<void> {
     const { clock, logger } = this.#components;
-    const timer = clock.schedule(this.#drainTimeoutMs, () => {
+    let giveUp = () => {};
+    const late = new Promise<void>((resolve) => {
+      giveUp = resolve;
+    });
+    let timer = clock.schedule(this.#drainTimeoutMs, () => {
       logger.warn("calls in flight did not end in time; breaking their connections", {
         connections: this.#gate.connections,
         drainTimeoutMs: this.#drainTimeoutMs,
       });
+      // Whatever the library still waits for then, it is not for a connection.
+      timer = clock.schedule(BROKEN_MS, giveUp);
       void this.#gate.destroyConnections();
     });
     try {
-      await shutdown;
+      await Promise.race([shutdown, late]);
     } catch (cause) {
       const message = "the gRPC server did not shut down cleanly";
       throw new StreamHouseError({ code: "INTERNAL", kind: "internal", message, cause });

@@ -43,7 +43,7 @@ export const agentSpec: CommandSpec = {
     },
     advertise: {
       value: "HOST:PORT",
-      help: "the address that clients are told, where it is not the one listened on",
+      help: "the address that clients are told, where it is not the one listened on; port 0 is that one's",
     },
     readiness: {
       value: "RULE",
@@ -55,6 +55,10 @@ export const agentSpec: CommandSpec = {
       help: "least time from one write to the bucket to the next, 0 to 60000 (default 200, on a folder 0)",
     },
     ...serverTlsOptions,
+    "require-keys": {
+      help: "take no call without an API key; see streamhouse keys for making the first one",
+    },
+    "open-health": { help: "with --require-keys: answer gRPC health checks without one" },
     // Every command takes it, so that a script can pass the same options to all of them.
     agents: { ...agentsOption.agents, help: "taken as by every command; an agent asks no other" },
   },
@@ -78,6 +82,9 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
       `--agent-id is ${quote(agentId)}: use letters, digits, dots, dashes and colons`,
     );
   }
+  const requireKeys = args.has("require-keys");
+  const openHealth = args.has("open-health");
+  if (openHealth && !requireKeys) throw args.mistake("--open-health goes with --require-keys");
   // Loaded only here: the other commands start without a database and an SDK (and Node 22's warning about SQLite).
   const { serve } = await import("../serve/serve.ts");
   const logger = createStderrLogger(io.stderr);
@@ -86,10 +93,11 @@ export async function runAgent(args: Arguments, io: CliIo): Promise<number> {
     agent: { agentId, flushIntervalMs: args.whole("flush-interval", 0, 60_000) },
     grpc: args.address("grpc", 0) ?? "",
     http: args.address("http", 0) ?? "",
-    advertise: args.address("advertise", 1),
+    advertise: args.address("advertise", 0),
     readiness: args.oneOf<"leases" | "standby">("readiness", ["leases", "standby"]),
     logger,
     tls,
+    access: requireKeys ? { by: "keys", openHealth } : undefined,
   });
   const renew = (it: ServerTls) => served.renewTls(it);
   const forgetFiles = tls === undefined ? () => {} : followTlsFiles(args, tls, { renew, logger });

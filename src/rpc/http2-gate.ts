@@ -105,6 +105,7 @@ export class Http2Gate {
       return;
     }
     this.#sessions.add(session);
+    callBackAlways(session);
     session.once("close", () => {
       this.#sessions.delete(session);
       this.#listener.disconnected();
@@ -133,6 +134,19 @@ export class Http2Gate {
     };
     stream.once("close", () => ended(status));
   }
+}
+
+/**
+ * `close(callback)` of a session that is destroyed, and has not said so yet, returns without ever calling back (Node 24.21 and
+ * before), and grpc-js waits for that: a shutdown just when a client's first bytes were no HTTP/2 never ended.
+ */
+function callBackAlways(session: http2.ServerHttp2Session): void {
+  const { close } = session;
+  session.close = (callback) => {
+    if (callback !== undefined && (session.destroyed || session.closed)) {
+      session.once("close", callback);
+    } else close.call(session, callback);
+  };
 }
 
 /** The part of grpc-js's `Server` that is not in its types. */

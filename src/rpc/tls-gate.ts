@@ -8,7 +8,13 @@
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP, type Socket } from "node:net";
-import { checkServerIdentity, connect, createSecureContext, type SecureContext } from "node:tls";
+import {
+  checkServerIdentity as checkNames,
+  connect,
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContext,
+} from "node:tls";
 import {
   CallCredentials,
   ChannelCredentials,
@@ -69,7 +75,20 @@ function serverContext(tls: ServerTls) {
   checkPair(tls.cert, tls.key);
   if (tls.clientCa !== undefined) checkReadable("tls.clientCa", tls.clientCa);
   const { cert, key, clientCa } = tls;
-  return { cert, key, minVersion, ...(clientCa !== undefined && { ca: clientCa }) } as const;
+  return { cert, key, minVersion, ...(clientCa !== undefined && { ca: clean(clientCa) }) } as const;
+}
+
+/** Bun takes nothing but certificates in a bundle; others skip the comments. */
+function clean(pem: string): string {
+  return certificatesOf(pem).join("\n");
+}
+
+/** The part of a certificate that names are compared with. */
+function checkServerIdentity(
+  host: string,
+  certificate: Pick<PeerCertificate, "subjectaltname"> & { readonly subject: object },
+): Error | undefined {
+  return checkNames(host, certificate as PeerCertificate);
 }
 
 /** What is to be known of a server's certificate before anybody connects. */
@@ -89,8 +108,9 @@ export function certificateFacts(pem: string): CertificateFacts {
     names,
     validFromMs: Date.parse(certificate.validFrom),
     validToMs: Date.parse(certificate.validTo),
+    // What a client does. Deno 2.9's `checkHost` knows no wildcards.
     holds: (host) =>
-      (isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)) !== undefined,
+      checkServerIdentity(host, { subjectaltname: names, subject: {} }) === undefined,
   };
 }
 
@@ -108,7 +128,10 @@ export function clientSecurity(tls: ClientTls): ClientSecurity {
   const { ca, cert, key, serverName } = tls;
   if (cert !== undefined && key !== undefined) checkPair(cert, key);
   if (ca !== undefined) checkReadable("tls.ca", ca);
-  const given = { ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert, key }) };
+  const given = {
+    ...(ca !== undefined && { ca: clean(ca) }),
+    ...(cert !== undefined && { cert, key }),
+  };
   const context = createSecureContext({ ...given, minVersion });
   return { context, serverName, mutual: cert !== undefined };
 }
@@ -180,7 +203,8 @@ export class TlsChannelCredentials extends ChannelCredentials {
       const secure = connect({
         socket,
         host,
-        servername: isIP(host) ? "" : host,
+        // Not empty for an address, but absent: an empty one is no URL's host for Deno's HTTP/2.
+        ...(isIP(host) === 0 && { servername: host }),
         secureContext: context,
         ALPNProtocols: ["h2"],
         rejectUnauthorized: true,

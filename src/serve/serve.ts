@@ -3,6 +3,7 @@
  * applications, by the command line, and by the main job.
  */
 import { metrics as metricsApi } from "@opentelemetry/api";
+import type { AccessControl } from "../agent/access.ts";
 import { type Agent, type AgentStatus, createAgent } from "../agent/agent.ts";
 import type { AgentOptions } from "../agent/options.ts";
 import { createGrpcServer } from "../agent/server.ts";
@@ -12,6 +13,7 @@ import { createUlid, systemRandom } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";
 import { createHandler } from "../http/handler.ts";
 import type { ReadinessRule } from "../http/readiness.ts";
+import { formatAddress, parseAddress } from "../rpc/address-gate.ts";
 import type { ServerTls } from "../rpc/tls-options.ts";
 import type { MetricsSource } from "../telemetry/metrics-source.ts";
 import { isRegistered } from "../telemetry/provider-link.ts";
@@ -27,6 +29,13 @@ export interface ServeTelemetry extends TelemetryOptions {
   readonly metrics?: MetricsSource | undefined;
 }
 
+/** Access by API keys, with exceptions. */
+export interface AccessOptions {
+  readonly by: "keys";
+  /** gRPC's health service answers probes without a key. Default false. `/health` and `/ready` never ask for one. */
+  readonly openHealth?: boolean | undefined;
+}
+
 /** Settings of an agent process. Only `data` is needed, or `store` and `metadata` for many agents. */
 export interface ServeOptions extends StoreOptions {
   /** Where clients connect, `host:port`; port 0 takes a free one. Default `127.0.0.1:7070`. */
@@ -40,7 +49,7 @@ export interface ServeOptions extends StoreOptions {
   readonly tls?: ServerTls | undefined;
   /**
    * The address that clients are told, `host:port`, when it is not the one listened on: `0.0.0.0`, behind a mapping, or with TLS where the
-   * certificate holds a name. Clients connect to it and compare its host with the certificate. Default: the address listened on.
+   * certificate holds a name. Clients connect to it and compare its host with the certificate. Port 0 stands for the port listened on. Default: the address listened on.
    */
   readonly advertise?: string | undefined;
   /**
@@ -48,6 +57,12 @@ export interface ServeOptions extends StoreOptions {
    * yet is ready too; clients could not reach a first agent to create the first topic otherwise.
    */
   readonly readiness?: ReadinessRule | undefined;
+  /**
+   * Who may call. `keys`: every gRPC call shows an API key (`connect({ apiKey })`), also of health and reflection, and `/metrics` asks for
+   * `token` or a key with the right `admin` for every topic. The first key is made by `streamhouse keys create` on the same data. Default:
+   * whoever reaches the agent.
+   */
+  readonly access?: "keys" | AccessOptions | undefined;
   /** Asked for by `/metrics` requests as `Authorization: Bearer …`. Default: none. */
   readonly token?: string | undefined;
   /**
@@ -111,9 +126,10 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
     { ...options.agent, runId, predecessorsDead: stores.predecessorsDead },
   );
   teardown.add("agent", () => agent.stop());
+  const { access, openHealth } = accessOf(options.access, agent);
   const server = createGrpcServer(
-    { api: agent.api, telemetry: agent.telemetry, logger, clock },
-    { address: options.grpc ?? "127.0.0.1:7070", tls: options.tls },
+    { api: agent.api, access, telemetry: agent.telemetry, logger, clock },
+    { address: options.grpc ?? "127.0.0.1:7070", tls: options.tls, openHealth },
   );
   teardown.add("gRPC server", () => server.stop());
   // The real port is known only once it listens; calls are refused until the agent has started.
@@ -124,11 +140,12 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
     metrics: telemetry === false ? undefined : telemetry.metrics,
     readiness: options.readiness,
     token: options.token,
+    admits: access === undefined ? undefined : (shown) => access.mayAdminister(shown),
   });
   const http = options.http === false ? undefined : await openHttp(handler, options.http, teardown);
   if (http !== undefined) logger.info("HTTP endpoint listens", { url: http });
   // Probes are answered from here on: an agent that reads a long index is alive, and says that it is starting.
-  const address = options.advertise ?? grpc;
+  const address = advertisedAddress(options.advertise, grpc);
   await agent.start({ address });
   const checkTls = (tls: ServerTls) =>
     checkCertificate(tls.cert, address, { logger, now: clock.now() });
@@ -159,6 +176,26 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   const forgetSignals = options.signals === true ? stopAtSignal(stopOnce, logger) : () => {};
   const ends = { stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
   return { agent, grpc, http: http ?? "", renewTls, ...ends };
+}
+
+/** @throws StreamHouseError `INVALID_ARGUMENT`: a mistyped wish for keys must not leave the door open */
+function accessOf(
+  wanted: ServeOptions["access"],
+  agent: Agent,
+): { readonly access: AccessControl | undefined; readonly openHealth: boolean } {
+  if (wanted === undefined) return { access: undefined, openHealth: false };
+  if (wanted === "keys") return { access: agent.access, openHealth: false };
+  if (typeof wanted === "object" && wanted?.by === "keys") {
+    return { access: agent.access, openHealth: wanted.openHealth === true };
+  }
+  const message = 'access is "keys", or an object with by: "keys"; leave it out to ask for none';
+  throw invalid("INVALID_ARGUMENT", message, { field: "access" });
+}
+
+function advertisedAddress(advertise: string | undefined, listened: string): string {
+  if (advertise === undefined) return listened;
+  const { host, port } = parseAddress(advertise);
+  return formatAddress(host, port === 0 ? parseAddress(listened).port : port);
 }
 
 function nothingNamed(): Error {
