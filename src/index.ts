@@ -20,6 +20,12 @@ export type {
   TopicChanges,
   TopicDescription,
 } from "./client/admin-api.ts";
+export type {
+  ApiKeyDescription,
+  CreatedApiKey,
+  CreateKeyOptions,
+  KeysAdmin,
+} from "./client/admin-keys.ts";
 export type { ApiKey } from "./client/api-key.ts";
 export type { ConsumedBatch } from "./consumer/consumed-batch.ts";
 export type {
@@ -48,6 +54,7 @@ export type {
   RunOrder,
 } from "./consumer/run-options.ts";
 export { RetryLater } from "./consumer/run-retry-later.ts";
+export type { AccessAction, AccessRight } from "./core/access.ts";
 export {
   type ErrorCode,
   type ErrorKind,

@@ -9,7 +9,7 @@ import type { RandomBytes } from "../core/ids.ts";
 import { limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
 import { hashSecret } from "../core/secret-hash.ts";
-import type { ApiKey } from "../metadata/key-store.ts";
+import type { ApiKeyInfo } from "../metadata/key-store.ts";
 import type { MetadataStore } from "../metadata/metadata-store.ts";
 import type { CallContext } from "../rpc/agent-api.ts";
 import type {
@@ -84,7 +84,7 @@ function toRight({ action, topicPrefix }: AccessRightMessage, at: number): Acces
   });
 }
 
-function toMessage(key: ApiKey, nowMs: number): ApiKeyMessage {
+function toMessage(key: ApiKeyInfo, nowMs: number): ApiKeyMessage {
   const { id, name, rights, createdAtMs, expiresAtMs } = key;
   return {
     ...{ keyId: id, name, createdAtMs, expiresAtMs },

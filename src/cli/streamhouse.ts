@@ -25,6 +25,14 @@ import {
 } from "./group.ts";
 import { groupResetSpec, runGroupReset } from "./group-reset.ts";
 import { commandHelp, programHelp } from "./help.ts";
+import {
+  keysCreateSpec,
+  keysListSpec,
+  keysRevokeSpec,
+  runKeysCreate,
+  runKeysList,
+  runKeysRevoke,
+} from "./keys.ts";
 import { lagSpec, runLag } from "./lag.ts";
 import { produceSpec, runProduce } from "./produce.ts";
 import {
@@ -57,6 +65,9 @@ const commands: readonly Command[] = [
   { spec: groupResetSpec, run: runGroupReset },
   { spec: groupDeleteSpec, run: runGroupDelete },
   { spec: clusterSpec, run: runCluster },
+  { spec: keysCreateSpec, run: runKeysCreate },
+  { spec: keysListSpec, run: runKeysList },
+  { spec: keysRevokeSpec, run: runKeysRevoke },
 ];
 
 /** The exit codes, which scripts rely on. */

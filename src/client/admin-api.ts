@@ -1,6 +1,7 @@
 /** What an admin client offers: its door, in types of their own. Implemented by `admin.ts`. */
 import type { StreamHouseError } from "../core/errors.ts";
 import type { Topic } from "../core/topic.ts";
+import type { KeysAdmin } from "./admin-keys.ts";
 
 /** What every administrative call takes. */
 export interface AdminCallOptions {
@@ -181,6 +182,8 @@ export interface CommittedOffset {
  * only when they were certainly not applied.
  */
 export interface Admin {
+  /** API keys. */
+  readonly keys: KeysAdmin;
   /** Creates a topic. @throws StreamHouseError `TOPIC_EXISTS`, `INVALID_TOPIC_NAME`, `INVALID_ARGUMENT` */
   createTopic(name: string, options?: CreateTopicOptions): Promise<Topic>;
   /** Deletes the topic and its records. @throws StreamHouseError `TOPIC_NOT_FOUND` */

@@ -26,6 +26,7 @@ import type {
   TopicChanges,
   TopicDescription,
 } from "./admin-api.ts";
+import { createKeysAdmin, type KeysAdmin } from "./admin-keys.ts";
 import { CallTracer } from "./call-tracer.ts";
 import type { Cluster } from "./cluster.ts";
 import { topicOf } from "./topic-message.ts";
@@ -57,6 +58,7 @@ const BACKOFF = { baseMs: 100, maxMs: 2_000 };
 type Retry = "always" | "if-not-applied";
 
 class ClusterAdmin implements Admin {
+  readonly keys: KeysAdmin;
   readonly #cluster: Cluster;
   readonly #tracer: CallTracer;
   readonly #metrics: MetricRegistry;
@@ -72,6 +74,7 @@ class ClusterAdmin implements Admin {
     this.#clock = components.clock;
     this.#random = components.random;
     this.#timeoutMs = timeoutMs;
+    this.keys = createKeysAdmin((call, retry, ask) => this.#ask(call, retry, ask));
   }
 
   async createTopic(name: string, options: CreateTopicOptions = {}): Promise<Topic> {

@@ -24,6 +24,11 @@ export interface HandlerOptions {
   readonly readiness?: ReadinessRule | undefined;
   /** Asked for as `Authorization: Bearer …` by everything but the probes `/health` and `/ready`. */
   readonly token?: string | undefined;
+  /**
+   * Whether whoever shows this `Authorization` may ask, too: an agent's `access.mayAdminister`. Given, everything but the probes is closed
+   * also without a token.
+   */
+  readonly admits?: ((authorization: string | undefined) => Promise<boolean>) | undefined;
   readonly scrape?: ScrapeOptions | undefined;
   /** Default: the process's. */
   readonly clock?: Clock | undefined;
@@ -42,7 +47,7 @@ export function createHandler(options: HandlerOptions = {}): Handler {
       field: "token",
     });
   }
-  const mayAsk = options.token === undefined ? undefined : createBearerCheck(options.token);
+  const mayAsk = createCheck(options);
   const routes = createRoutes(options);
   return async (request) => {
     const path = pathOf(request.url);
@@ -64,6 +69,18 @@ export function createHandler(options: HandlerOptions = {}): Handler {
       return plainResponse(request, 500, `${path} failed: ${reason}`);
     }
   };
+}
+
+/** Undefined: everybody may. */
+function createCheck({
+  token,
+  admits,
+}: HandlerOptions): ((request: Request) => Promise<boolean>) | undefined {
+  const hasToken = token === undefined ? undefined : createBearerCheck(token);
+  if (admits === undefined) return hasToken;
+  return async (request) =>
+    ((await hasToken?.(request)) ?? false) ||
+    admits(request.headers.get("authorization") ?? undefined);
 }
 
 interface Route {

@@ -5,7 +5,7 @@
 import type { AccessRight } from "../core/access.ts";
 
 /** A key without its secret: what is shown of it. */
-export interface ApiKey {
+export interface ApiKeyInfo {
   /** The public part of its text. */
   readonly id: string;
   /** What people call it. Two keys may have the same name: one that follows another does. */
@@ -18,7 +18,7 @@ export interface ApiKey {
 }
 
 /** A key as agents need it. */
-export interface StoredApiKey extends ApiKey {
+export interface StoredApiKey extends ApiKeyInfo {
   /** SHA-256 of the secret. */
   readonly secretHash: Uint8Array;
 }
@@ -44,7 +44,7 @@ export interface ApiKeyList {
 
 export interface KeyStore {
   /** @throws StreamHouseError `INVALID_ARGUMENT` for a bad name, rights or life, an id in use, or when there are too many keys */
-  createKey(key: NewApiKey): Promise<ApiKey>;
+  createKey(key: NewApiKey): Promise<ApiKeyInfo>;
   listKeys(): Promise<ApiKeyList>;
   /** Forgets the key. False: there is none of this id. */
   revokeKey(id: string): Promise<boolean>;

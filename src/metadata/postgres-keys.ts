@@ -8,7 +8,7 @@ import {
   rightsToText,
   tooManyKeys,
 } from "./key-rules.ts";
-import type { ApiKey, KeyStore, NewApiKey } from "./key-store.ts";
+import type { ApiKeyInfo, KeyStore, NewApiKey } from "./key-store.ts";
 import type { PostgresPool, PostgresTransaction } from "./postgres-pool.ts";
 import { numberOf } from "./sql-rows.ts";
 
@@ -39,7 +39,7 @@ export function createKeyStore(pool: PostgresPool): KeyStore {
   };
 }
 
-async function createKey(tx: PostgresTransaction, key: NewApiKey): Promise<ApiKey> {
+async function createKey(tx: PostgresTransaction, key: NewApiKey): Promise<ApiKeyInfo> {
   const { id, name, rights, secretHash, lifeMs } = key;
   const row = await tx.get(
     `INSERT INTO api_keys (${KEY_COLUMNS}) ` +

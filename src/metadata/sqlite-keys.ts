@@ -8,7 +8,7 @@ import {
   rightsToText,
   tooManyKeys,
 } from "./key-rules.ts";
-import type { ApiKey, KeyStore, NewApiKey } from "./key-store.ts";
+import type { ApiKeyInfo, KeyStore, NewApiKey } from "./key-store.ts";
 import { numberOf } from "./sql-rows.ts";
 import type { SqliteDatabase } from "./sqlite-database.ts";
 
@@ -35,7 +35,7 @@ export function createKeyStore(db: SqliteDatabase): KeyStore {
   };
 }
 
-function createKey(db: SqliteDatabase, key: NewApiKey, nowMs: number): ApiKey {
+function createKey(db: SqliteDatabase, key: NewApiKey, nowMs: number): ApiKeyInfo {
   const { id, name, rights, secretHash, lifeMs } = key;
   if (db.get("SELECT 1 AS found FROM api_keys WHERE key_id = ?", id) !== undefined) {
     throw keyExists(id);
