@@ -105,13 +105,14 @@ export class Groups {
     checkGroup(request.group);
     checkMemberId(request.memberId);
     this.#members.forget(request.group, request.memberId);
-    const { keepPlace } = request;
-    await this.#metadata.leaveGroup(request.group, request.memberId, { keepPlace });
+    const { keepPlace, memberEpoch } = request;
+    const options = memberEpoch > 0 ? { keepPlace, memberEpoch } : { keepPlace };
+    await this.#metadata.leaveGroup(request.group, request.memberId, options);
     return {};
   }
 
   async commitOffsets(request: CommitOffsetsRequest): Promise<CommitOffsetsResponse> {
-    const { group, memberId, memberEpoch, offsets } = request;
+    const { group, memberId, memberEpoch, offsets, forwardOnly } = request;
     checkGroup(group);
     if (memberId !== "") checkMemberId(memberId);
     checkCount("offsets", offsets.length);
@@ -125,7 +126,7 @@ export class Groups {
         throw wrong(`offsets[${i}].metadata`, `has ${bytes} bytes`, most);
       }
     });
-    await this.#metadata.commitOffsets(group, { memberId, memberEpoch }, offsets);
+    await this.#metadata.commitOffsets(group, { memberId, memberEpoch }, offsets, { forwardOnly });
     return {};
   }
 

@@ -111,17 +111,27 @@ export class Committer {
     points: readonly BoundPoint[],
     persistence: Persistence,
   ): Promise<void> {
+    // Only what a seek has asked for may take the group back: a request that was sent again can arrive late.
+    const isForward = ({ cursor, offset }: BoundPoint) => offset >= cursor.committed;
+    const forward = points.filter(isForward);
+    const back = points.filter((it) => !isForward(it));
+    const send = (some: readonly BoundPoint[], forwardOnly: boolean) =>
+      some.length === 0 ? undefined : this.#send(group, some, persistence, forwardOnly);
     try {
-      await this.#send(group, points, persistence);
+      await send(back, false);
+      await send(forward, true);
     } catch (thrown) {
       const error = asStreamHouseError(thrown, "a commit");
       const byTopic = Map.groupBy(points, ({ cursor }) => cursor.topicId);
       if (error.code !== "TOPIC_NOT_FOUND" || byTopic.size < 2) throw error;
       let failure: unknown;
       for (const some of byTopic.values()) {
-        await this.#send(group, some, persistence).catch((again: unknown) => {
-          failure ??= again;
-        });
+        for (const forwardOnly of [false, true]) {
+          const its = some.filter((it) => isForward(it) === forwardOnly);
+          await send(its, forwardOnly)?.catch((again: unknown) => {
+            failure ??= again;
+          });
+        }
       }
       if (failure !== undefined) throw failure;
     }
@@ -131,6 +141,7 @@ export class Committer {
     group: string,
     points: readonly BoundPoint[],
     persistence: Persistence,
+    forwardOnly: boolean,
   ): Promise<void> {
     const { telemetry, identity, onFenced, limit, callTimeoutMs } = this.#parts;
     let sent = points;
@@ -163,7 +174,8 @@ export class Committer {
           if (sent.length === 0) return;
           const { memberId, memberEpoch } = identity() ?? { memberId: "", memberEpoch: 0 };
           const offsets = sent.map(requested);
-          await api.commitOffsets({ group, memberId, memberEpoch, offsets }, call);
+          const request = { group, memberId, memberEpoch, offsets, forwardOnly };
+          await api.commitOffsets(request, call);
         },
         { signal: limit, callTimeoutMs, ...persistence },
       );

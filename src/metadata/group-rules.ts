@@ -3,6 +3,7 @@ import { invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { TopicPartition } from "../core/topic.ts";
 import { type GroupMember, isLive, type Placement } from "./group-snapshot.ts";
+import type { OffsetCommitInput } from "./metadata-store.ts";
 
 /** @throws StreamHouseError `INVALID_ARGUMENT` */
 export function checkGroup(group: string): void {
@@ -112,6 +113,12 @@ export function groupInUse(group: string, members: number): StreamHouseError {
 export function groupNotFound(group: string): StreamHouseError {
   const what = `group ${group} does not exist: nobody ever used it, or it was deleted, or its offsets expired`;
   return invalid("GROUP_NOT_FOUND", what, { field: "group" });
+}
+
+export interface CommitInput {
+  readonly offsets: readonly OffsetCommitInput[];
+  /** Those below the committed offset are passed over. */
+  readonly forwardOnly: boolean;
 }
 
 /** Who says that it commits. */

@@ -308,12 +308,13 @@ export interface MetadataStore extends MergeStore, KeyStore {
   /**
    * With a member: it must be live and hold the partitions, also those that it is to let go of, since an epoch not after the one it
    * says, which is not after its own. Without (`memberId` empty): the group must have no live member. All or none are
-   * stored. @throws `UNKNOWN_MEMBER`, `GROUP_FENCED`, `GROUP_BUSY`, `TOPIC_NOT_FOUND`
+   * stored; with `forwardOnly` those below the committed offset are passed over. @throws `UNKNOWN_MEMBER`, `GROUP_FENCED`, `GROUP_BUSY`, `TOPIC_NOT_FOUND`
    */
   commitOffsets(
     group: string,
     member: { readonly memberId: string; readonly memberEpoch: number },
     offsets: readonly OffsetCommitInput[],
+    options?: { readonly forwardOnly?: boolean | undefined },
   ): Promise<void>;
   fetchOffsets(
     group: string,

@@ -1,6 +1,7 @@
 /** Consumer groups' calls in PostgreSQL: heartbeats, offsets, descriptions. Part of `createPostgresMetadata`. */
 import { partitionKey } from "../core/topic.ts";
 import {
+  type CommitInput,
   checkClaim,
   checkGroup,
   checkHolds,
@@ -48,10 +49,10 @@ export function createGroupStore(pool: PostgresPool): GroupStore {
         leave(tx, group, memberId, options),
       );
     },
-    async commitOffsets(group, member, offsets) {
+    async commitOffsets(group, member, offsets, { forwardOnly = false } = {}) {
       checkGroup(group);
       await pool.transaction({ doing: "committing offsets" }, (tx) =>
-        commitOffsets(tx, group, member, offsets),
+        commitOffsets(tx, group, member, { offsets, forwardOnly }),
       );
     },
     async fetchOffsets(group, partitions) {
@@ -162,7 +163,7 @@ async function commitOffsets(
   tx: PostgresTransaction,
   group: string,
   claim: MemberClaim,
-  offsets: readonly OffsetCommitInput[],
+  { offsets, forwardOnly }: CommitInput,
 ): Promise<void> {
   for (const { offset } of offsets) checkOffset(offset);
   if (claim.memberId === "") {
@@ -182,12 +183,14 @@ async function commitOffsets(
       "i (topic_id, partition, committed, metadata) " +
       "ON CONFLICT (group_name, topic_id, partition) DO UPDATE SET " +
       "committed_offset = excluded.committed_offset, metadata = excluded.metadata, " +
-      "committed_at_ms = excluded.committed_at_ms",
+      "committed_at_ms = excluded.committed_at_ms " +
+      "WHERE NOT $6::bool OR excluded.committed_offset >= offsets.committed_offset",
     group,
     topicsOf(inputs),
     numbersOf(inputs),
     arrayOf(inputs.map((it) => it.offset)),
     arrayOf(inputs.map((it) => it.metadata)),
+    String(forwardOnly),
   );
 }
 

@@ -1,6 +1,7 @@
 /** Consumer groups' calls in SQLite: heartbeats, offsets, descriptions. Part of `createSqliteMetadata`. */
 import type { TopicPartition } from "../core/topic.ts";
 import {
+  type CommitInput,
   checkClaim,
   checkGroup,
   checkHolds,
@@ -54,9 +55,11 @@ export function createGroupStore(db: SqliteDatabase): GroupStore {
     async leaveGroup(group, memberId, options) {
       db.write("leaving a group", (nowMs) => leave(db, group, memberId, options, nowMs));
     },
-    async commitOffsets(group, member, offsets) {
+    async commitOffsets(group, member, offsets, { forwardOnly = false } = {}) {
       checkGroup(group);
-      db.write("committing offsets", (nowMs) => commitOffsets(db, group, member, offsets, nowMs));
+      db.write("committing offsets", (nowMs) =>
+        commitOffsets(db, group, member, { offsets, forwardOnly }, nowMs),
+      );
     },
     async fetchOffsets(group, partitions) {
       return db.read("reading offsets", () => fetchOffsets(db, group, partitions));
@@ -128,7 +131,7 @@ function commitOffsets(
   db: SqliteDatabase,
   group: string,
   claim: MemberClaim,
-  offsets: readonly OffsetCommitInput[],
+  { offsets, forwardOnly }: CommitInput,
   nowMs: number,
 ): void {
   if (claim.memberId === "") {
@@ -151,8 +154,10 @@ function commitOffsets(
       "INSERT INTO offsets (group_name, topic_id, partition, committed_offset, metadata, committed_at_ms) " +
         "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (group_name, topic_id, partition) DO UPDATE SET " +
         "committed_offset = excluded.committed_offset, metadata = excluded.metadata, " +
-        "committed_at_ms = excluded.committed_at_ms",
+        "committed_at_ms = excluded.committed_at_ms " +
+        "WHERE ? = 0 OR excluded.committed_offset >= offsets.committed_offset",
       ...[group, offset.topicId, offset.partition, offset.offset, offset.metadata, nowMs],
+      forwardOnly ? 1 : 0,
     );
   }
 }

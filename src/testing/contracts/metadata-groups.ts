@@ -96,6 +96,29 @@ export function groupContract(subject: () => MetadataSubject): void {
       await metadata.commitOffsets(group, NOBODY, offsets);
     });
 
+    it("never go back by a commit that only goes forward, and do by one that does not say so", async () => {
+      const { metadata } = subject();
+      const group = fresh("group");
+      const topic = await topicOf(2);
+      const [p0, p1] = partitionsOf(topic);
+      assert.ok(p0 !== undefined && p1 !== undefined);
+      const at = (offset: number) => ({ ...p0, offset, metadata: `${offset}` });
+      const forward = { forwardOnly: true };
+      const stored = async () =>
+        (await metadata.fetchOffsets(group)).map((it) => [it.partition, it.offset, it.metadata]);
+      await metadata.commitOffsets(group, NOBODY, [at(5)], forward);
+      await metadata.commitOffsets(group, NOBODY, [at(8)], forward);
+      // The late one's other partition is stored all the same.
+      const other = { ...p1, offset: 3, metadata: "" };
+      await metadata.commitOffsets(group, NOBODY, [at(5), other], forward);
+      assert.deepEqual(await stored(), [
+        [0, 8, "8"],
+        [1, 3, ""],
+      ]);
+      await metadata.commitOffsets(group, NOBODY, [at(2)]);
+      assert.deepEqual((await stored())[0], [0, 2, "2"]);
+    });
+
     it("are all or nothing", async () => {
       const { metadata } = subject();
       const group = fresh("group");

@@ -337,7 +337,7 @@ const planted: readonly Planted[] = [
       const place = { topicId: topic?.topicId ?? "", partition: 0, metadata: "" };
       const nobody = { group: "g", memberId: "", memberEpoch: 0 };
       const offsets = [{ ...place, offset: 1 }];
-      await clock.until(agent.api.commitOffsets({ ...nobody, offsets }, {}));
+      await clock.until(agent.api.commitOffsets({ ...nobody, offsets, forwardOnly: false }, {}));
       await sendSome(room);
       await clock.run(10_000);
     },

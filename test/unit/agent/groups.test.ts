@@ -39,6 +39,7 @@ const commit = (bench: BenchAgent, topicId: string, offset: number, metadata = "
       group: "g",
       memberId: "",
       memberEpoch: 0,
+      forwardOnly: false,
       offsets: [{ topicId, partition: 0, offset, metadata }],
     },
     {},

@@ -65,6 +65,11 @@ export interface CommitOffsetsRequest {
   memberId: string;
   memberEpoch: number;
   offsets: OffsetCommit[];
+  /**
+   * An offset that lies below the committed one is passed over: a commit that was sent again, and arrives late, must not take the
+   * group back. Without it every offset is stored as it is.
+   */
+  forwardOnly: boolean;
 }
 
 export interface OffsetCommit {
@@ -642,7 +647,7 @@ export const LeaveResponse: MessageFns<LeaveResponse> = {
 };
 
 function createBaseCommitOffsetsRequest(): CommitOffsetsRequest {
-  return { group: "", memberId: "", memberEpoch: 0, offsets: [] };
+  return { group: "", memberId: "", memberEpoch: 0, offsets: [], forwardOnly: false };
 }
 
 export const CommitOffsetsRequest: MessageFns<CommitOffsetsRequest> = {
@@ -658,6 +663,9 @@ export const CommitOffsetsRequest: MessageFns<CommitOffsetsRequest> = {
     }
     for (const v of message.offsets) {
       OffsetCommit.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.forwardOnly !== false) {
+      writer.uint32(40).bool(message.forwardOnly);
     }
     return writer;
   },
@@ -707,6 +715,14 @@ export const CommitOffsetsRequest: MessageFns<CommitOffsetsRequest> = {
             message.offsets.push(OffsetCommit.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.forwardOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -728,6 +744,7 @@ export const CommitOffsetsRequest: MessageFns<CommitOffsetsRequest> = {
     message.memberId = object.memberId ?? "";
     message.memberEpoch = object.memberEpoch ?? 0;
     message.offsets = object.offsets?.map((e) => OffsetCommit.fromPartial(e)) || [];
+    message.forwardOnly = object.forwardOnly ?? false;
     return message;
   },
 };
