@@ -215,7 +215,7 @@ class ClusterAdmin implements Admin {
       topics.set(name, topic);
     }
     const request = {
-      ...{ group, memberId: "", memberEpoch: 0 },
+      ...{ group, memberId: "", memberEpoch: 0, forwardOnly: false },
       offsets: offsets.map(({ topic, partition, offset }) => ({
         ...{ topicId: topics.get(topic)?.id ?? "", partition, offset, metadata: "" },
       })),

@@ -46,7 +46,7 @@ export class Pause {
 }
 
 /** The clock of a process: it goes on while the process is stopped, but rings nothing. */
-function clockOf(clock: Clock, pause: Pause, apartMs: number): Clock {
+export function clockOf(clock: Clock, pause: Pause, apartMs: number): Clock {
   return {
     now: () => clock.now() + apartMs,
     monotonic: () => clock.monotonic() - pause.sleptMs,
