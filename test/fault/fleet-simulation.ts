@@ -8,8 +8,9 @@ import type { StreamHouseError } from "../../src/core/errors.ts";
 import type { Producer } from "../../src/producer/producer.ts";
 import { catalogue } from "../../src/telemetry/catalogue.ts";
 import type { MetricRegistry } from "../../src/telemetry/cells.ts";
-import { createTopic, readAll, seededRandom } from "../unit/agent/bench-agent.ts";
+import { createTopic, readAll } from "../unit/agent/bench-agent.ts";
 import type { AppendFate } from "../unit/agent/memory-store.ts";
+import { Chooser } from "./chooser.ts";
 import type { Fate } from "./faulty-metadata.ts";
 import { Fleet, type Member } from "./fleet.ts";
 import { LogModel } from "./log-model.ts";
@@ -34,7 +35,7 @@ export type Watch = (metrics: MetricRegistry, who: string) => void;
 export class FleetSimulation {
   readonly trace: string[] = [];
   readonly #watch: Watch | undefined;
-  readonly #numbers: () => number;
+  readonly #choose: Chooser;
   readonly #model = new LogModel();
   readonly #fleet: Fleet = new Fleet((metadata) => this.#model.watched(metadata));
   readonly #sent: Sent[] = [];
@@ -48,9 +49,7 @@ export class FleetSimulation {
   constructor(seed: number, watch?: Watch) {
     this.#watch = watch;
     this.#isDeadly = seed % 3 > 0;
-    const random = seededRandom(seed);
-    const four = new Uint8Array(4);
-    this.#numbers = () => new DataView(random(four).buffer).getUint32(0);
+    this.#choose = new Chooser(seed);
   }
 
   async run(): Promise<void> {
@@ -61,7 +60,7 @@ export class FleetSimulation {
     for (const idempotent of [true, true, false]) {
       const { meterProvider } = this.#clients;
       const options = {
-        ...{ idempotent, lingerMs: 2, batchBytes: 200, inFlight: 1 + this.#below(5) },
+        ...{ idempotent, lingerMs: 2, batchBytes: 200, inFlight: 1 + this.#choose.below(5) },
         ...{ requestTimeoutMs: 4_000, deliveryTimeoutMs: 60_000, retryBackoffMs: 20 },
       };
       const seed = 70 + this.#producers.length;
@@ -74,17 +73,8 @@ export class FleetSimulation {
     await this.#finish();
   }
 
-  #below(n: number): number {
-    return this.#numbers() % n;
-  }
-
-  #pick<T>(options: readonly T[]): T {
-    return options[this.#below(options.length)] as T;
-  }
-
   #anyone(which: (member: Member) => boolean = () => true): Member | undefined {
-    const those = [...this.#fleet.members.values()].filter(which);
-    return those.length === 0 ? undefined : this.#pick(those);
+    return this.#choose.anyone(this.#fleet.members.values(), which);
   }
 
   async #start(name: string, agentId = name): Promise<void> {
@@ -105,10 +95,10 @@ export class FleetSimulation {
   }
 
   async #step(): Promise<void> {
-    const choice = this.#below(100);
+    const choice = this.#choose.below(100);
     if (choice < 36) this.#send();
-    else if (choice < 54) await this.#fleet.clock.run(this.#below(60));
-    else if (choice < 64) await this.#fleet.clock.run(this.#below(4_000));
+    else if (choice < 54) await this.#fleet.clock.run(this.#choose.below(60));
+    else if (choice < 64) await this.#fleet.clock.run(this.#choose.below(4_000));
     else if (choice < 68) this.#breakSink();
     else if (choice < 74) this.#breakMetadata();
     else if (choice < 78) this.#release();
@@ -122,9 +112,9 @@ export class FleetSimulation {
   }
 
   #send(): void {
-    for (let i = 1 + this.#below(10); i > 0; i--) {
-      const producer = this.#below(this.#producers.length);
-      const partition = this.#below(PARTITIONS);
+    for (let i = 1 + this.#choose.below(10); i > 0; i--) {
+      const producer = this.#choose.below(this.#producers.length);
+      const partition = this.#choose.below(PARTITIONS);
       const value = `${producer}:${this.#sent.length}`;
       const sent: Sent = { producer, value, partition, offset: undefined, error: undefined };
       this.#sent.push(sent);
@@ -147,7 +137,7 @@ export class FleetSimulation {
   }
 
   #breakSink(): void {
-    const fate = this.#pick<AppendFate>(["fail", "hold", "hold", "ok"]);
+    const fate = this.#choose.pick<AppendFate>(["fail", "hold", "hold", "ok"]);
     const member = this.#anyone();
     this.#note(`${member?.name}: next write ${fate}`);
     member?.sink.fates.push(fate);
@@ -155,7 +145,7 @@ export class FleetSimulation {
 
   #breakMetadata(): void {
     const member = this.#anyone();
-    const method = this.#pick([
+    const method = this.#choose.pick([
       ...(["commitFlush", "commitFlush", "commitFlush", "resolveFlush", "renewRun"] as const),
       ...(["acquireLeases", "releaseLeases", "startRun", "listRuns", "listFlushes"] as const),
     ]);
@@ -163,7 +153,7 @@ export class FleetSimulation {
     const fates: readonly Fate[] = changes
       ? ["none", "applied", "applied", "lost", "hold", "late"]
       : ["none", "hold"];
-    const fate = this.#pick(fates);
+    const fate = this.#choose.pick(fates);
     this.#note(`${member?.name}: next ${method} ${fate}`);
     const next = member?.faults.next;
     if (next !== undefined) next[method] = [...(next[method] ?? []), fate];
@@ -172,7 +162,7 @@ export class FleetSimulation {
   #release(): void {
     const member = this.#anyone();
     this.#note(`${member?.name}: release`);
-    if (this.#below(3) > 0) member?.sink.release();
+    if (this.#choose.below(3) > 0) member?.sink.release();
     else member?.sink.failHeld();
     member?.faults.release();
   }
@@ -197,7 +187,7 @@ export class FleetSimulation {
   #loseCommit(): void {
     const member = this.#anyone();
     if (member === undefined) return;
-    const fate = this.#pick<Fate>(["applied", "applied", "late", "lost"]);
+    const fate = this.#choose.pick<Fate>(["applied", "applied", "late", "lost"]);
     this.#note(`${member.name}: next commit ${fate}, and then cut off`);
     const { next } = member.faults;
     next.commitFlush = [fate];
@@ -216,7 +206,7 @@ export class FleetSimulation {
     if (member === undefined) return;
     this.#note(`${member.name}: kill -9`);
     this.#fleet.kill(member);
-    if (this.#below(2) === 0) await this.#fleet.clock.run(this.#below(4_000));
+    if (this.#choose.below(2) === 0) await this.#fleet.clock.run(this.#choose.below(4_000));
     await this.#start(member.name);
   }
 
@@ -235,7 +225,7 @@ export class FleetSimulation {
 
   /** A second process with an id that is in use. */
   async #double(): Promise<void> {
-    const name = `${this.#pick(NAMES)}2`;
+    const name = `${this.#choose.pick(NAMES)}2`;
     const there = this.#fleet.members.get(name);
     if (there === undefined) {
       this.#note(`${name}: a second agent ${name.charAt(0)}`);

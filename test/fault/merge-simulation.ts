@@ -12,7 +12,8 @@ import type { Topic } from "../../src/core/topic.ts";
 import { parseMergedSegmentKey } from "../../src/format/keys.ts";
 import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
 import type { Producer } from "../../src/producer/producer.ts";
-import { createTopic, failureOf, fetchValues, seededRandom } from "../unit/agent/bench-agent.ts";
+import { createTopic, failureOf, fetchValues } from "../unit/agent/bench-agent.ts";
+import { Chooser } from "./chooser.ts";
 import type { Fate } from "./faulty-metadata.ts";
 import { Fleet, type Member } from "./fleet.ts";
 
@@ -41,7 +42,7 @@ interface Sent {
 export class MergeSimulation {
   readonly trace: string[] = [];
   readonly #fleet: Fleet = new Fleet();
-  readonly #numbers: () => number;
+  readonly #choose: Chooser;
   readonly #sent: Sent[] = [];
   /** Values by topic, partition and offset, as they were acknowledged or read: neither may ever change. */
   readonly #known = new Map<string, string>();
@@ -53,9 +54,7 @@ export class MergeSimulation {
   merges = 0;
 
   constructor(seed: number) {
-    const random = seededRandom(seed);
-    const four = new Uint8Array(4);
-    this.#numbers = () => new DataView(random(four).buffer).getUint32(0);
+    this.#choose = new Chooser(seed);
     this.#observers = [indexOf(this.#fleet.metadata), indexOf(this.#fleet.metadata)];
     this.#breakStore();
   }
@@ -80,17 +79,8 @@ export class MergeSimulation {
     await this.#finish();
   }
 
-  #below(n: number): number {
-    return this.#numbers() % n;
-  }
-
-  #pick<T>(options: readonly T[]): T {
-    return options[this.#below(options.length)] as T;
-  }
-
   #anyone(which: (member: Member) => boolean = () => true): Member | undefined {
-    const those = [...this.#fleet.members.values()].filter(which);
-    return those.length === 0 ? undefined : this.#pick(those);
+    return this.#choose.anyone(this.#fleet.members.values(), which);
   }
 
   #topicOf(name: TopicName): Topic {
@@ -106,14 +96,14 @@ export class MergeSimulation {
   }
 
   async #step(): Promise<void> {
-    const choice = this.#below(100);
+    const choice = this.#choose.below(100);
     if (choice < 30) this.#send();
-    else if (choice < 45) await this.#fleet.clock.run(this.#below(100));
-    else if (choice < 58) await this.#fleet.clock.run(this.#below(4_000));
+    else if (choice < 45) await this.#fleet.clock.run(this.#choose.below(100));
+    else if (choice < 58) await this.#fleet.clock.run(this.#choose.below(4_000));
     else if (choice < 68) await this.#read();
-    else if (choice < 73) await this.#pick(this.#observers).refresh();
+    else if (choice < 73) await this.#choose.pick(this.#observers).refresh();
     else if (choice < 84) this.#breakMetadata();
-    else if (choice < 89) this.#storeFates.push(this.#pick(["fail", "applied", "ok"]));
+    else if (choice < 89) this.#storeFates.push(this.#choose.pick(["fail", "applied", "ok"]));
     else if (choice < 93) this.#release();
     else if (choice < 96) this.#stopOrWake();
     else if (choice < 98) await this.#kill();
@@ -121,10 +111,10 @@ export class MergeSimulation {
   }
 
   #send(): void {
-    for (let i = 1 + this.#below(12); i > 0; i--) {
-      const topic = this.#below(4) === 0 ? "brief" : "keep";
-      const partition = this.#below(PARTITIONS[topic]);
-      const value = `${this.#sent.length}:${"x".repeat(this.#below(40))}`;
+    for (let i = 1 + this.#choose.below(12); i > 0; i--) {
+      const topic = this.#choose.below(4) === 0 ? "brief" : "keep";
+      const partition = this.#choose.below(PARTITIONS[topic]);
+      const value = `${this.#sent.length}:${"x".repeat(this.#choose.below(40))}`;
       const sent: Sent = { topic, partition, value, offset: undefined, error: undefined };
       this.#sent.push(sent);
       this.#producer?.send({ topic, partition, value }).then(
@@ -148,13 +138,13 @@ export class MergeSimulation {
   /** From any agent, any offset; all that may go wrong is that it is told so. */
   async #read(): Promise<void> {
     const member = this.#anyone((it) => !it.pause.paused);
-    const topic = this.#pick<TopicName>(["keep", "keep", "brief"]);
-    const partition = this.#below(PARTITIONS[topic]);
+    const topic = this.#choose.pick<TopicName>(["keep", "keep", "brief"]);
+    const partition = this.#choose.below(PARTITIONS[topic]);
     const { id } = this.#topicOf(topic);
     const at = { topicId: id, partition };
     if (member === undefined) return;
     const [before] = await this.#fleet.metadata.partitionBounds([at]);
-    const offset = this.#below((before?.nextOffset ?? 0) + 1);
+    const offset = this.#choose.below((before?.nextOffset ?? 0) + 1);
     const fetching = fetchValues(member, id, offset, { partition });
     fetching.catch(() => {});
     try {
@@ -175,7 +165,7 @@ export class MergeSimulation {
     const changes = ["commitMerge", "commitMerge", "commitMerge", "commitFlush"] as const;
     const upkeep = ["dropDeadFlushes", "dropDeadMerges", "forgetDoomed", "sweepKeys"] as const;
     const reads = ["listMerges", "listFlushes", "listDoomed", "partitionBounds"] as const;
-    const method = this.#pick([
+    const method = this.#choose.pick([
       ...changes,
       ...upkeep,
       ...upkeep,
@@ -186,7 +176,7 @@ export class MergeSimulation {
     const fates: readonly Fate[] = isRead
       ? ["none", "hold"]
       : ["none", "applied", "applied", "lost", "hold", "late"];
-    const fate = this.#pick(fates);
+    const fate = this.#choose.pick(fates);
     this.#note(`${member?.name}: next ${method} ${fate}`);
     const next = member?.faults.next;
     if (next !== undefined) next[method] = [...(next[method] ?? []), fate];
@@ -225,7 +215,7 @@ export class MergeSimulation {
     if (member === undefined) return;
     this.#note(`${member.name}: kill -9`);
     this.#fleet.kill(member);
-    if (this.#below(2) === 0) await this.#fleet.clock.run(this.#below(4_000));
+    if (this.#choose.below(2) === 0) await this.#fleet.clock.run(this.#choose.below(4_000));
     await this.#start(member.name);
   }
 

@@ -25,6 +25,7 @@ import {
   startAgent,
 } from "../unit/agent/bench-agent.ts";
 import { type AppendFate, MemoryStore, TestSink } from "../unit/agent/memory-store.ts";
+import { Chooser } from "./chooser.ts";
 import { type Fate, type Faults, withFaults } from "./faulty-metadata.ts";
 import { LossyChannel, type LossyWay } from "./lossy-channel.ts";
 
@@ -49,7 +50,7 @@ interface Sent {
 class Simulation implements LossyWay {
   readonly clock = new ManualClock();
   readonly trace: string[] = [];
-  readonly #numbers: () => number;
+  readonly #choose: Chooser;
   readonly #inner = memoryMetadata(this.clock);
   readonly #store = new MemoryStore();
   readonly #sent: Sent[] = [];
@@ -63,9 +64,7 @@ class Simulation implements LossyWay {
   #starts = 0;
 
   constructor(seed: number) {
-    const random = seededRandom(seed);
-    const four = new Uint8Array(4);
-    this.#numbers = () => new DataView(random(four).buffer).getUint32(0);
+    this.#choose = new Chooser(seed);
     this.#copies = seed % 2 === 0;
   }
 
@@ -96,11 +95,11 @@ class Simulation implements LossyWay {
   }
 
   below(n: number): number {
-    return this.#numbers() % n;
+    return this.#choose.below(n);
   }
 
   pick<T>(options: readonly T[]): T {
-    return options[this.below(options.length)] as T;
+    return this.#choose.pick(options);
   }
 
   copied(request: ProduceRequest): ProduceRequest {

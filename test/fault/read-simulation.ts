@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { decodeBatch, plainRecord } from "../../src/format/batch-decoder.ts";
 import type { Producer } from "../../src/producer/producer.ts";
 import { fromErrorDetail } from "../../src/rpc/status.ts";
-import { createTopic, seededRandom } from "../unit/agent/bench-agent.ts";
+import { createTopic } from "../unit/agent/bench-agent.ts";
+import { Chooser } from "./chooser.ts";
 import { Fleet, type Member } from "./fleet.ts";
 import { Acknowledged, Reading } from "./reader-model.ts";
 
@@ -28,7 +29,7 @@ interface Place {
 
 export class ReadSimulation {
   readonly trace: string[] = [];
-  readonly #bytes: () => number;
+  readonly #choose: Chooser;
   readonly #fleet = new Fleet();
   readonly #acknowledged = new Acknowledged();
   readonly #sending = new Set<Promise<void>>();
@@ -40,9 +41,7 @@ export class ReadSimulation {
   #sent = 0;
 
   constructor(seed: number) {
-    const random = seededRandom(seed);
-    const four = new Uint8Array(4);
-    this.#bytes = () => new DataView(random(four).buffer).getUint32(0);
+    this.#choose = new Chooser(seed);
   }
 
   async run(): Promise<void> {
@@ -64,13 +63,9 @@ export class ReadSimulation {
     await this.#finish();
   }
 
-  #below(n: number): number {
-    return this.#bytes() % n;
-  }
-
   #any(): Member {
     const members = [...this.#fleet.members.values()];
-    return members[this.#below(members.length)] as Member;
+    return members[this.#choose.below(members.length)] as Member;
   }
 
   async #startAgent(name: string): Promise<void> {
@@ -79,12 +74,12 @@ export class ReadSimulation {
   }
 
   async #step(): Promise<void> {
-    const choice = this.#below(100);
+    const choice = this.#choose.below(100);
     if (choice < 35) this.#produce();
     else if (choice < 50) await this.#poll();
     else if (choice < 65) await this.#wander(3);
-    else if (choice < 78) await this.#run(this.#below(1_500));
-    else if (choice < 82) await this.#run(this.#below(6_000));
+    else if (choice < 78) await this.#run(this.#choose.below(1_500));
+    else if (choice < 82) await this.#run(this.#choose.below(6_000));
     else if (choice < 85) this.#deafen();
     else if (choice < 89) this.#cut();
     else if (choice < 93) this.#hang();
@@ -97,9 +92,9 @@ export class ReadSimulation {
   }
 
   #produce(): void {
-    for (let i = 1 + this.#below(8); i > 0; i--) {
-      const partition = this.#below(PARTITIONS);
-      const value = `v${this.#sent++}`.padEnd(10 + this.#below(120), ".");
+    for (let i = 1 + this.#choose.below(8); i > 0; i--) {
+      const partition = this.#choose.below(PARTITIONS);
+      const value = `v${this.#sent++}`.padEnd(10 + this.#choose.below(120), ".");
       const sending = (this.#producer as Producer).send({ topic: "t", partition, value }).then(
         ({ offset }) => this.#acknowledged.add(partition, offset ?? -1, value),
         // Not acknowledged in time: it may be there or not, and nobody was told.
@@ -111,8 +106,8 @@ export class ReadSimulation {
   }
 
   async #poll(): Promise<void> {
-    const reading = this.#readings[this.#below(this.#readings.length)] as Reading;
-    const count = await reading.poll(50 + this.#below(800));
+    const reading = this.#readings[this.#choose.below(this.#readings.length)] as Reading;
+    const count = await reading.poll(50 + this.#choose.below(800));
     this.trace.push(`${reading.name} read ${count}`);
   }
 
@@ -161,7 +156,7 @@ export class ReadSimulation {
   /** Each request at an agent of chance: it obeys answers only. */
   async #wander(requests: number): Promise<void> {
     for (let i = 0; i < requests; i++) {
-      const partition = this.#below(PARTITIONS);
+      const partition = this.#choose.below(PARTITIONS);
       await this.#ask(this.#any(), partition);
     }
   }
@@ -173,7 +168,13 @@ export class ReadSimulation {
     const asking = connection.api.fetch(
       {
         partitions: [{ topicId, partition, offset: place.next, maxBytes: 700 }],
-        ...{ maxWaitMs: this.#below(2) * 200, minBytes: 1, maxBytes: 0, group: "", memberId: "" },
+        ...{
+          maxWaitMs: this.#choose.below(2) * 200,
+          minBytes: 1,
+          maxBytes: 0,
+          group: "",
+          memberId: "",
+        },
         memberEpoch: 0,
       },
       { timeoutMs: 3_000 },

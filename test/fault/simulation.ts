@@ -17,6 +17,7 @@ import {
   startAgent,
 } from "../unit/agent/bench-agent.ts";
 import { type AppendFate, MemoryStore, TestSink } from "../unit/agent/memory-store.ts";
+import { Chooser } from "./chooser.ts";
 import { type Fate, type Faults, withFaults } from "./faulty-metadata.ts";
 
 const STEPS = 150;
@@ -44,7 +45,7 @@ interface Lane {
 export type Watch = (agent: Agent) => void;
 
 export class Simulation {
-  readonly #bytes: () => number;
+  readonly #choose: Chooser;
   readonly #clock = new ManualClock();
   readonly #inner = memoryMetadata(this.#clock);
   readonly #store = new MemoryStore();
@@ -65,10 +66,8 @@ export class Simulation {
   /** With `watch` its agents are measured. */
   constructor(seed: number, watch?: Watch) {
     this.#watch = watch;
-    const random = seededRandom(seed);
-    const four = new Uint8Array(4);
-    this.#bytes = () => new DataView(random(four).buffer).getUint32(0);
-    this.#concurrency = 1 + this.#below(3);
+    this.#choose = new Chooser(seed);
+    this.#concurrency = 1 + this.#choose.below(3);
     for (let producerId = 1; producerId <= 3; producerId++) {
       for (let partition = 0; partition < PARTITIONS; partition++) {
         const lane = { producerId, partition, batches: [], nextSequence: 0, inFlight: 0 };
@@ -90,14 +89,6 @@ export class Simulation {
   get #agent(): BenchAgent {
     assert.ok(this.#bench);
     return this.#bench;
-  }
-
-  #below(n: number): number {
-    return this.#bytes() % n;
-  }
-
-  #pick<T>(options: readonly T[]): T {
-    return options[this.#below(options.length)] as T;
   }
 
   async #startAgent(): Promise<void> {
@@ -128,10 +119,10 @@ export class Simulation {
   }
 
   async #step(): Promise<void> {
-    const choice = this.#below(100);
+    const choice = this.#choose.below(100);
     if (choice < 45) this.#produce();
-    else if (choice < 65) await this.#wait(this.#below(30));
-    else if (choice < 68) await this.#wait(this.#below(5_000));
+    else if (choice < 65) await this.#wait(this.#choose.below(30));
+    else if (choice < 68) await this.#wait(this.#choose.below(5_000));
     else if (choice < 76) this.#breakSink();
     else if (choice < 86) this.#breakMetadata();
     else if (choice < 92) this.#release();
@@ -141,10 +132,10 @@ export class Simulation {
   }
 
   #produce(): void {
-    const lane = this.#pick(this.#lanes);
+    const lane = this.#choose.pick(this.#lanes);
     if (lane.recovering || lane.inFlight >= 4) return;
     const values = Array.from(
-      { length: 1 + this.#below(3) },
+      { length: 1 + this.#choose.below(3) },
       (_, i) => `${lane.producerId}:${lane.nextSequence + i}`,
     );
     const batch = { sequence: lane.nextSequence, values, offset: undefined };
@@ -160,7 +151,7 @@ export class Simulation {
     send(this.#agent, "t", batch.values, {
       partition,
       stamp: { producerId, producerEpoch: 0, baseSequence: batch.sequence },
-      timeoutMs: 50 + this.#below(8_000),
+      timeoutMs: 50 + this.#choose.below(8_000),
     }).then(
       ({ baseOffset, error }) => {
         this.#look();
@@ -201,13 +192,18 @@ export class Simulation {
 
   #breakSink(): void {
     const fates: readonly AppendFate[] = ["fail", "fail", "full", "hold", "ok"];
-    this.#sink?.fates.push(this.#pick(fates));
+    this.#sink?.fates.push(this.#choose.pick(fates));
   }
 
   #breakMetadata(): void {
     const fates: readonly Fate[] = ["none", "applied", "applied", "lost", "hold", "late"];
-    const method = this.#pick(["commitFlush", "commitFlush", "resolveFlush", "renewRun"] as const);
-    const fate = this.#pick(fates);
+    const method = this.#choose.pick([
+      "commitFlush",
+      "commitFlush",
+      "resolveFlush",
+      "renewRun",
+    ] as const);
+    const fate = this.#choose.pick(fates);
     this.trace.push(`next ${method}: ${fate}`);
     const next = this.#faults?.next;
     if (next !== undefined) next[method] = [...(next[method] ?? []), fate];
@@ -221,7 +217,7 @@ export class Simulation {
 
   #release(): void {
     this.trace.push("release");
-    if (this.#below(2) === 0) this.#sink?.release();
+    if (this.#choose.below(2) === 0) this.#sink?.release();
     else this.#sink?.failHeld();
     this.#faults?.release();
     for (const arrive of this.#stragglers.splice(0)) arrive();
@@ -233,7 +229,7 @@ export class Simulation {
     assert.ok(faults && sink);
     this.trace.push("kill and restart");
     const dead = this.#agent;
-    if (this.#below(2) === 0) this.#stragglers.push(() => faults.release());
+    if (this.#choose.below(2) === 0) this.#stragglers.push(() => faults.release());
     faults.down = true;
     sink.fates.push(...Array.from({ length: 1_000 }, () => "hold" as const));
     await this.#startAgent();

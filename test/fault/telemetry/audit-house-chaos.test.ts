@@ -9,8 +9,9 @@ import { describe, it } from "node:test";
 import type { Consumer } from "../../../src/consumer/consumer.ts";
 import type { Producer } from "../../../src/producer/producer.ts";
 import { catalogue } from "../../../src/telemetry/catalogue.ts";
-import { createTopic, seededRandom } from "../../unit/agent/bench-agent.ts";
+import { createTopic } from "../../unit/agent/bench-agent.ts";
 import type { AppendFate } from "../../unit/agent/memory-store.ts";
+import { Chooser } from "../chooser.ts";
 import type { Fate } from "../faulty-metadata.ts";
 import { discrepancies } from "./audit-reading.ts";
 import { type MeasuredHouse, openMeasuredHouse, totalOf } from "./measured-house.ts";
@@ -21,7 +22,7 @@ const PARTITIONS = 2;
 
 class HouseChaos {
   readonly #room: MeasuredHouse;
-  readonly #bytes: () => number;
+  readonly #choose: Chooser;
   readonly #producers: readonly Producer[];
   #consumer: Consumer;
   #topicIds: readonly string[] = [];
@@ -33,9 +34,7 @@ class HouseChaos {
 
   constructor(room: MeasuredHouse, seed: number) {
     this.#room = room;
-    const random = seededRandom(seed);
-    const four = new Uint8Array(4);
-    this.#bytes = () => new DataView(random(four).buffer).getUint32(0);
+    this.#choose = new Chooser(seed);
     const patient = { deliveryTimeoutMs: 60_000, requestTimeoutMs: 3_000, bufferBytes: 3_000 };
     const hasty = { deliveryTimeoutMs: 1_500, requestTimeoutMs: 1_000, bufferBytes: 3_000 };
     const { house } = room;
@@ -58,23 +57,15 @@ class HouseChaos {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #below(n: number): number {
-    return this.#bytes() % n;
-  }
-
-  #pick<T>(options: readonly T[]): T {
-    return options[this.#below(options.length)] as T;
-  }
-
   #newConsumer(): Consumer {
     return this.#room.house.consumer({
       ...{ group: "readers", topics: ["orders", "invoices"], maxPollRecords: 5 },
-      ...{ autoCommit: this.#below(2) === 0, lagIntervalMs: 500, fetchMaxWaitMs: 200 },
+      ...{ autoCommit: this.#choose.below(2) === 0, lagIntervalMs: 500, fetchMaxWaitMs: 200 },
     });
   }
 
   async #step(): Promise<void> {
-    const choice = this.#below(100);
+    const choice = this.#choose.below(100);
     if (choice < 35) this.#send();
     else if (choice < 45) this.#sendMany();
     else if (choice < 55) this.#breakSomething();
@@ -84,52 +75,57 @@ class HouseChaos {
     else if (choice < 80) this.#commitOrSeek();
     else if (choice < 82) await this.#replaceConsumer();
     else if (choice < 84) await this.#loseAnswer();
-    else await this.#wait(this.#pick([1, 5, 20, 200, 2_000, 8_000]));
+    else await this.#wait(this.#choose.pick([1, 5, 20, 200, 2_000, 8_000]));
   }
 
   #topic(): string {
-    return this.#below(20) === 0 ? "nowhere" : this.#pick(["orders", "invoices"]);
+    return this.#choose.below(20) === 0 ? "nowhere" : this.#choose.pick(["orders", "invoices"]);
   }
 
   #send(): void {
-    const producer = this.#pick(this.#producers);
+    const producer = this.#choose.pick(this.#producers);
     const abort = new AbortController();
-    const value = "v".repeat(this.#below(200));
+    const value = "v".repeat(this.#choose.below(200));
     const record = {
       topic: this.#topic(),
       value,
-      partition: this.#below(30) === 0 ? 9 : undefined,
+      partition: this.#choose.below(30) === 0 ? 9 : undefined,
     };
     const look = () => this.#look();
-    const options = this.#below(3) === 0 ? { signal: abort.signal } : undefined;
+    const options = this.#choose.below(3) === 0 ? { signal: abort.signal } : undefined;
     producer.send(record, options).then(look, look);
-    if (options !== undefined && this.#below(2) === 0) {
-      this.#room.clock.schedule(this.#below(30), () => abort.abort());
+    if (options !== undefined && this.#choose.below(2) === 0) {
+      this.#room.clock.schedule(this.#choose.below(30), () => abort.abort());
     }
   }
 
   #sendMany(): void {
-    const records = Array.from({ length: 1 + this.#below(20) }, (_, i) => ({ value: `m${i}` }));
+    const records = Array.from({ length: 1 + this.#choose.below(20) }, (_, i) => ({
+      value: `m${i}`,
+    }));
     const look = () => this.#look();
-    this.#pick(this.#producers).sendBatch({ topic: this.#topic(), records }).then(look, look);
+    this.#choose
+      .pick(this.#producers)
+      .sendBatch({ topic: this.#topic(), records })
+      .then(look, look);
   }
 
   #breakSomething(): void {
     const { faults, sink } = this.#room;
-    if (this.#below(2) === 0) {
+    if (this.#choose.below(2) === 0) {
       const fates: readonly AppendFate[] = ["fail", "fail", "full", "hold", "ok"];
-      sink.fates.push(this.#pick(fates));
+      sink.fates.push(this.#choose.pick(fates));
       return;
     }
     const fates: readonly Fate[] = ["none", "applied", "applied", "lost", "hold", "late"];
     const methods = ["commitFlush", "commitFlush", "resolveFlush", "renewRun"] as const;
-    const method = this.#pick([...methods, "commitOffsets", "heartbeat"] as const);
-    faults.next[method] = [...(faults.next[method] ?? []), this.#pick(fates)];
+    const method = this.#choose.pick([...methods, "commitOffsets", "heartbeat"] as const);
+    faults.next[method] = [...(faults.next[method] ?? []), this.#choose.pick(fates)];
   }
 
   #release(): void {
     const { faults, sink } = this.#room;
-    if (this.#below(2) === 0) sink.release();
+    if (this.#choose.below(2) === 0) sink.release();
     else sink.failHeld();
     faults.release();
   }
@@ -156,8 +152,8 @@ class HouseChaos {
   /** One read at a time, left early now and then. */
   #read(): void {
     const consumer = this.#consumer;
-    const byLoop = this.#below(2) === 0;
-    const most = 1 + this.#below(4);
+    const byLoop = this.#choose.below(2) === 0;
+    const most = 1 + this.#choose.below(4);
     const read = async () => {
       if (!byLoop) {
         await consumer.poll(100);
@@ -177,11 +173,11 @@ class HouseChaos {
   #commitOrSeek(): void {
     const consumer = this.#consumer;
     const look = () => this.#look();
-    if (this.#below(3) > 0) consumer.commit().then(look, look);
+    if (this.#choose.below(3) > 0) consumer.commit().then(look, look);
     else {
       for (const { topic, partition } of consumer.assignment()) {
         const at = consumer.position(topic, partition) ?? 0;
-        consumer.seek(topic, partition, this.#below(at + 3));
+        consumer.seek(topic, partition, this.#choose.below(at + 3));
       }
     }
   }
