@@ -43,7 +43,10 @@ interface Wanted {
   readonly parts: { readonly job: number; readonly at: number; readonly share: Share }[];
 }
 
-/** @throws StreamHouseError `STORE_UNAVAILABLE`, `ABORTED`; what is wrong with one share is its job's error */
+/**
+ * What cannot be read of one object is the error of the jobs with a share in it. If that is because the store does not answer, nothing
+ * more is asked of it: the jobs have what was read until then. @throws StreamHouseError `ABORTED`
+ */
 export async function readJobs(
   jobs: readonly MergeJob[],
   store: CachingStore,
@@ -51,7 +54,9 @@ export async function readJobs(
   signal: AbortSignal,
 ): Promise<ReadJob[]> {
   const found = jobs.map(({ shares }) => new Array<SourceShare | StreamHouseError>(shares.length));
+  let silent = false;
   for (const step of stepsOf(objectsOf(jobs))) {
+    if (silent) break;
     await pace(step.reduce((sum, it) => sum + wantedBytes(it), 0));
     await Promise.all(
       step.map(async (object) => {
@@ -59,6 +64,7 @@ export async function readJobs(
         object.parts.forEach(({ job, at, share }, i) => {
           const bytes = shares[i] as Uint8Array | StreamHouseError;
           const { hold } = jobs[job] as MergeJob;
+          silent ||= isSilence(bytes);
           (found[job] as (SourceShare | StreamHouseError)[])[at] = sourceOf(hold.epoch, {
             ...{ topicId: hold.topicId, partition: hold.partition },
             ...{ share, bytes },
@@ -129,17 +135,29 @@ async function readObject(
         found.push(bytes.slice(from, from + share.length));
       }
     } catch (error) {
-      if (!isAnswer(error)) throw error;
+      if (!isOfObject(error)) throw error;
       for (const _ of run) found.push(error);
     }
   }
   return found;
 }
 
-/** A missing or damaged object is an answer, and the matter of the partitions in it; all else ends the round. */
-function isAnswer(error: unknown): error is StreamHouseError {
+/**
+ * A missing, damaged or unreadable object is the matter of the partitions in it: the others must not wait for it. All else ends the
+ * round.
+ */
+function isOfObject(error: unknown): error is StreamHouseError {
   if (!StreamHouseError.is(error)) return false;
-  return error.code === "OBJECT_NOT_FOUND" || error.kind === "corrupt";
+  return error.code === "OBJECT_NOT_FOUND" || error.kind === "corrupt" || isSilence(error);
+}
+
+/** Not an answer about the object: the store did not answer, and may the next time. */
+export function isSilence(error: unknown): boolean {
+  return StreamHouseError.is(error) && error.kind === "unavailable" && !isMissing(error);
+}
+
+function isMissing(error: StreamHouseError): boolean {
+  return error.code === "OBJECT_NOT_FOUND";
 }
 
 /** Parts that one read can bring. */

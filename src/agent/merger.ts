@@ -18,7 +18,7 @@ import type { ResolvedCompactionOptions } from "./compaction-options.ts";
 import type { LogIndex } from "./log-index.ts";
 import { joinPieces } from "./merge-pieces.ts";
 import { type MergePlan, planMerges } from "./merge-plan.ts";
-import { type ReadJob, readJobs, type SourceShare } from "./merge-reader.ts";
+import { isSilence, type ReadJob, readJobs, type SourceShare } from "./merge-reader.ts";
 import type { Hold } from "./pending-batch.ts";
 
 export interface MergerComponents {
@@ -35,6 +35,9 @@ export interface MergerComponents {
 
 /** A partition that could not be merged is left alone for so long, ms: damage does not go away by itself. */
 const REST_MS = 600_000;
+
+/** One with an object for which the store did not answer, ms: the others come first meanwhile. */
+const SILENCE_REST_MS = 60_000;
 
 /** Attempts at one commit while metadata does not answer, and the pause between two, ms. */
 const COMMIT_TRIES = 3;
@@ -95,6 +98,7 @@ export class Merger {
     const startedAt = clock.monotonic();
     const pace = (bytes: number) => this.#pace(bytes);
     const read = await readJobs(jobs, store, pace, this.#stop.signal);
+    this.#noteSilence(read);
     const writes = new Semaphore(WRITES_MAX);
     const merges = await Promise.allSettled(read.map((job) => writes.run(() => this.#merge(job))));
     const failed = merges.find((it) => it.status === "rejected");
@@ -117,7 +121,7 @@ export class Merger {
     if (hold.phase !== "held" || (first !== undefined && first.entry.baseOffset !== base)) {
       return "stale";
     }
-    if (error !== undefined) this.#damaged(hold, error);
+    if (error !== undefined && !isSilence(error)) this.#damaged(hold, error);
     if (first === undefined) return undefined;
     const segment = this.#segmentOf(hold, sources);
     await this.#put(
@@ -197,6 +201,19 @@ export class Merger {
       partition: hold.name,
       code: error.code,
       error: error.message,
+    });
+  }
+
+  #noteSilence(read: readonly ReadJob[]): void {
+    const { clock, instruments, logger } = this.#parts;
+    const waiting = read.filter((it) => isSilence(it.error));
+    const [first] = waiting;
+    if (first?.error === undefined) return;
+    for (const { job } of waiting) this.#resting.set(job.hold, clock.monotonic() + SILENCE_REST_MS);
+    const { code, message } = first.error;
+    instruments.merged(code);
+    logger.warn("objects to be merged could not be read; their partitions are tried again later", {
+      ...{ partitions: waiting.length, code, error: message },
     });
   }
 
