@@ -92,21 +92,24 @@ export class RunBuffer {
   }
 
   /**
-   * More than what is left for all others: with one partition that does not get on it takes half, with two each a third, so that there
-   * is always room for one that does (the dynamic thresholds of shared-memory switches, https://doi.org/10.1109/90.664262).
+   * How many records a partition may take: it never has more than what is left for all others. So one partition that does not get on
+   * takes half, two a third each, and there is always room for one that does (the dynamic thresholds of shared-memory switches,
+   * https://doi.org/10.1109/90.664262).
    */
-  exceeds(share: Share): boolean {
-    const freeRecords = this.#limits.records - this.#records;
-    const freeBytes = this.#limits.bytes - this.bytes;
-    if (share.records === 0) return false;
-    return share.records > freeRecords || share.backing.bytes > freeBytes;
+  allowance(share: Share): number {
+    const free = this.#limits.records - this.#records;
+    const isHeavy = share.backing.bytes > 0 && share.backing.bytes >= this.#freeBytes;
+    return isHeavy ? 0 : Math.max(0, Math.ceil((free - share.records) / 2));
   }
 
   /** Well below that again. */
   fits(share: Share): boolean {
-    const freeRecords = this.#limits.records - this.#records;
-    const freeBytes = this.#limits.bytes - this.bytes;
+    const free = this.#limits.records - this.#records;
     if (share.records === 0) return true;
-    return share.records <= freeRecords / 2 && share.backing.bytes <= freeBytes / 2;
+    return share.records <= free / 2 && share.backing.bytes <= this.#freeBytes / 2;
+  }
+
+  get #freeBytes(): number {
+    return this.#limits.bytes - this.bytes;
   }
 }

@@ -60,7 +60,7 @@ export interface RunOptions {
   readonly handlerTimeoutMs?: number | undefined;
   /**
    * Records taken ahead at most: waiting for their key or for a slot, and being worked on. Reading stops above it; one partition never
-   * has so many that the others get nothing. Default 10,000, and at least `concurrency`.
+   * has so many that the others get nothing. Default 10,000; at least 2, and at least `concurrency`.
    */
   readonly bufferRecords?: number | undefined;
   /** The same in bytes of what they keep in memory. The last batch taken may go beyond it. Default 32 MiB. */
@@ -123,7 +123,7 @@ export function resolveRunOptions(
       handlerTimeoutMs === undefined
         ? undefined
         : whole("handlerTimeoutMs", handlerTimeoutMs, 1, DAY_MS),
-    bufferRecords: whole("bufferRecords", records, concurrency, BUFFER_RECORDS_MAX),
+    bufferRecords: whole("bufferRecords", records, Math.max(2, concurrency), BUFFER_RECORDS_MAX),
     bufferBytes: whole("bufferBytes", options.bufferBytes ?? 33_554_432, 1, BUFFER_BYTES_MAX),
     aheadRecords: whole("aheadRecords", options.aheadRecords ?? 100_000, 1, AHEAD_RECORDS_MAX),
     signal: options.signal,

@@ -3,6 +3,7 @@
  * far ahead of its first unfinished record. They are read on when some of it has ended. Called by `run.ts`.
  */
 import type { Cursor } from "./cursor.ts";
+import { Share } from "./run-buffer.ts";
 import type { RunSchedule } from "./run-schedule.ts";
 
 export interface ShareComponents {
@@ -18,15 +19,20 @@ export interface ShareComponents {
 export class RunShares {
   readonly #parts: ShareComponents;
   readonly #full = new Set<Cursor>();
+  readonly #nothing = new Share();
   #ended = false;
 
   constructor(parts: ShareComponents) {
     this.#parts = parts;
   }
 
-  /** Records that may be taken of it: it has one at least, so that a limit below a batch's length does not stop it. */
+  /** Records that may be taken of it, one at least: it was not full after the last ones. */
   most(cursor: Cursor): number {
-    return Math.max(1, this.#parts.aheadRecords - aheadOf(cursor));
+    const { schedule, aheadRecords } = this.#parts;
+    const near = Math.max(1, aheadRecords - aheadOf(cursor));
+    if (this.#isAlone()) return near;
+    const share = schedule.shareOf(cursor) ?? this.#nothing;
+    return Math.min(near, Math.max(1, schedule.buffer.allowance(share)));
   }
 
   /** Something of it was taken. */
@@ -35,7 +41,7 @@ export class RunShares {
     const share = schedule.shareOf(cursor);
     if (this.#ended || cursor.full || share === undefined || share.records === 0) return;
     const isFar = aheadOf(cursor) >= aheadRecords;
-    if (!isFar && (this.#isAlone() || !schedule.buffer.exceeds(share))) return;
+    if (!isFar && (this.#isAlone() || schedule.buffer.allowance(share) > 0)) return;
     cursor.full = true;
     this.#full.add(cursor);
     this.#makeRoom();

@@ -196,9 +196,10 @@ export class Runner {
   #makeRoom(full: ReadonlySet<Cursor>): void {
     const { queue, prefetchBytes, cursors, reader, changed } = this.#parts;
     if (queue.bytes <= prefetchBytes / 2) return;
+    const ahead = [...full].filter((it) => it.fetchOffset > reader.nextOffset(it));
     const isWanted = [...cursors()].some((it) => it.fetchable);
-    if (!isWanted) return;
-    for (const cursor of full) cursor.refetch(reader.nextOffset(cursor));
+    if (!isWanted || ahead.length === 0) return;
+    for (const cursor of ahead) cursor.refetch(reader.nextOffset(cursor));
     changed();
   }
 }

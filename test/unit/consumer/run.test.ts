@@ -61,14 +61,16 @@ describe("consumer.run", () => {
     const done = consumer.run(bench.handler, { retry: { baseMs: 1_000 } });
     await clock.run(100);
     await bench.fail("a1", new Error("not today"));
+    await agent.append("t", ["a3"], keyed);
     await clock.run(500);
-    assert.deepEqual(bench.working, ["b1"], "neither a1 nor a2 during the pause");
+    assert.deepEqual(bench.working, ["b1"], "none of its key during the pause");
     await clock.run(1_000);
     assert.deepEqual(bench.working, ["b1", "a1"]);
     await bench.finish("a1");
     assert.deepEqual(bench.working, ["b1", "a2"]);
     await bench.finish("a2", "b1");
-    assert.deepEqual(bench.begun, ["a1", "b1", "a1#2", "a2"]);
+    await bench.finish("a3");
+    assert.deepEqual(bench.begun, ["a1", "b1", "a1#2", "a2", "a3"]);
     await until(consumer.close());
     await done;
   });
