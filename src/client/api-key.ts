@@ -19,6 +19,11 @@ export interface Authorizer {
   judge(error: StreamHouseError, authorization: string | undefined): StreamHouseError;
 }
 
+/** The key, or that there is none, is what is at fault. */
+export function isAboutKey({ code, field }: StreamHouseError): boolean {
+  return code === "UNAUTHENTICATED" || code === "PERMISSION_DENIED" || field === "apiKey";
+}
+
 /** Of a client without a key. */
 export const anonymous: Authorizer = { authorization: () => undefined, judge: (error) => error };
 

@@ -23,7 +23,7 @@ import type {
 } from "../rpc/gen/streamhouse/v1/producer.ts";
 import { produceStreamMethod } from "../rpc/methods.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
-import type { Authorizer } from "./api-key.ts";
+import { type Authorizer, isAboutKey } from "./api-key.ts";
 import type { CallMeter } from "./call-meter.ts";
 import {
   aborted,
@@ -294,7 +294,9 @@ export class GrpcProduceChannel implements ProduceChannel {
     this.#unwritten.clear();
     for (const [id, frame] of [...this.#frames]) {
       this.#take(id);
-      frame.reject(frame.handedOver ? failure : afterFailure(failure));
+      // What is wrong with the key is so for all frames, on any channel.
+      const isForAll = frame.handedOver || isAboutKey(failure);
+      frame.reject(isForAll ? failure : afterFailure(failure));
     }
     this.#onEnd?.();
   }
