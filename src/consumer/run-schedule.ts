@@ -25,6 +25,8 @@ class Place {
   /** The last record of each lane that has one which has not ended. */
   readonly lanes = new Map<string, RunTask>();
   readonly running = new Set<RunTask>();
+  /** Records without a lane that ran when the tenure changed, by offset: the same ones are not to begin before they have ended. */
+  left: ReadonlyMap<number, RunTask> = new Map();
   /** Their turn came while the partition was paused. */
   parked: RunTask[] = [];
 
@@ -99,9 +101,8 @@ export class RunSchedule {
     for (const record of records) {
       const task = new RunTask(record, parcel, place.tenure, this.#laneOf(record));
       place.tenure.add(task);
-      const { lane } = task;
-      const last = lane === undefined ? undefined : place.lanes.get(lane);
-      if (lane !== undefined) place.lanes.set(lane, task);
+      const last = lastOf(place, task);
+      if (task.lane !== undefined) place.lanes.set(task.lane, task);
       if (last === undefined) this.#becomesReady(task);
       else last.follower = task;
     }
@@ -218,6 +219,8 @@ export class RunSchedule {
       this.#places.set(cursor.key, place);
     } else if (place.tenure.cursor !== cursor || !place.tenure.valid) {
       place.tenure = new Tenure(cursor);
+      const left = [...place.running].filter((it) => it.lane === undefined);
+      place.left = new Map(left.map((it) => [it.record.offset, it]));
     }
     return place;
   }
@@ -252,6 +255,13 @@ export class RunSchedule {
     task.follower = undefined;
     this.buffer.release(place.share, task.parcel);
   }
+}
+
+/** The one that must end before it begins. */
+function lastOf({ lanes, left }: Place, { lane, record }: RunTask): RunTask | undefined {
+  if (lane !== undefined) return lanes.get(lane);
+  const same = left.size === 0 ? undefined : left.get(record.offset);
+  return same?.state === "running" ? same : undefined;
 }
 
 const decoder = new TextDecoder("latin1");

@@ -288,7 +288,7 @@ export class Run {
     }
     try {
       const letter = deadLetterOf(topic, { record, error, attempts, group });
-      const receipt = await deadLetters.send(letter);
+      const receipt = await meter.within(task, () => deadLetters.send(letter));
       meter.deadLettered(task, topic, receipt);
       logger.warn("a record was given up and is in the dead-letter topic", { ...fields, topic });
       this.#over(task, "dead_lettered", error);

@@ -189,8 +189,7 @@ export class RunSimulation {
       if (!signal.aborted) this.#finish(record.partition, record.offset);
     } finally {
       this.#calls--;
-      const lane = this.#laneOf(record);
-      if (lane !== undefined) this.#working.delete(lane);
+      this.#working.delete(this.#laneOf(record));
     }
   }
 
@@ -201,10 +200,10 @@ export class RunSimulation {
     const { concurrency } = this.#settings;
     assert.ok(this.#calls <= concurrency, `${this.#calls} calls of ${concurrency}`);
     const lane = this.#laneOf(record);
-    if (lane === undefined) return;
     const rival = this.#working.get(lane);
     assert.equal(rival, undefined, `${nameOf(record)} overlaps ${rival && nameOf(rival)}`);
     this.#working.set(lane, record);
+    if (lane.startsWith("@")) return;
     const keys = this.#keys[record.partition] ?? [];
     for (let offset = 0; offset < record.offset; offset++) {
       const isOfLane = this.#settings.orderBy === "partition" || keys[offset] === record.keyText();
@@ -217,11 +216,13 @@ export class RunSimulation {
     this.#finished[partition]?.add(offset);
   }
 
-  #laneOf(record: ConsumerRecord): string | undefined {
+  #laneOf(record: ConsumerRecord): string {
     const { orderBy } = this.#settings;
     if (orderBy === "partition") return String(record.partition);
     const key = record.keyText();
-    return orderBy === "none" || key === null ? undefined : `${record.partition}/${key}`;
+    // No order, but no record is worked on twice at once either.
+    if (orderBy === "none" || key === null) return `@${nameOf(record)}`;
+    return `${record.partition}/${key}`;
   }
 
   /** Commits of finished records without a gap only, never back; no more in hand than there is room for. */

@@ -102,6 +102,8 @@ class Model {
     const { cursor } = task.tenure;
     assert.ok(!cursor.paused && task.tenure.valid, "begun although it may not be");
     const lane = this.#lane(task.record);
+    const same = this.#running.find((it) => isSame(it.record, task.record));
+    assert.equal(same, undefined, "one record twice at once");
     if (lane !== undefined) {
       const rival = [...this.#running, ...this.#blocked].find(
         (it) => this.#lane(it.record) === lane,
@@ -183,6 +185,10 @@ class Model {
   #cursor(partition: number): Cursor {
     return this.#cursors[partition] as Cursor;
   }
+}
+
+function isSame(a: ConsumerRecord, b: ConsumerRecord): boolean {
+  return a.partition === b.partition && a.offset === b.offset;
 }
 
 describe("the schedule of a run", () => {
