@@ -1,6 +1,7 @@
 /** Lag of every group as the agents compute it, and reading as the applications see it. */
 import * as units from "@grafana/grafana-foundation-sdk/units";
 import type { DashboardSpec, Row } from "./dashboard.ts";
+import { handlers } from "./handlers.ts";
 import { graph, heatmap, stat } from "./panels.ts";
 import { buckets, max, min, quantile, rate, series, sum } from "./promql.ts";
 
@@ -267,5 +268,5 @@ export const consumer: DashboardSpec = {
   found: "telemetrySeries",
   topics: "groupLagRecords",
   groups: "groupLagRecords",
-  rows: [lag, flow, inside],
+  rows: [lag, flow, handlers, inside],
 };

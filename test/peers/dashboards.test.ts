@@ -43,6 +43,8 @@ const ofBrokenAgents: readonly string[] = [
 ];
 const troubles: readonly string[] = [
   ...ofBrokenAgents,
+  "StreamHouseDeadLetterErrors",
+  "StreamHouseDeadLetters",
   "StreamHouseGroupDeadWithLag",
   "StreamHouseMembershipsLost",
   "StreamHouseRebalancing",

@@ -4,6 +4,7 @@
  */
 import { SpanKind } from "@opentelemetry/api";
 import type { SpanProcessor } from "@opentelemetry/sdk-trace-base";
+import { RetryLater } from "../../src/consumer/run-retry-later.ts";
 import { connect } from "../../src/house/connect.ts";
 import type { House } from "../../src/house/house.ts";
 import { createHandler } from "../../src/http/handler.ts";
@@ -30,6 +31,7 @@ export async function startShop(data: string): Promise<Observed> {
   await house.admin.createTopic("orders", { partitions: 3, retentionMs: 3_600_000 });
   await house.admin.createTopic("clicks", { partitions: 1 });
   await house.admin.createTopic("backlog", { partitions: 1 });
+  await house.admin.createTopic("orders-dead", { partitions: 1 });
   await house.admin.createTopic("short", { partitions: 1, retentionMs: 1_500 });
 
   const stop = new AbortController();
@@ -47,6 +49,8 @@ export async function startShop(data: string): Promise<Observed> {
     catchingUp(house, signal),
     comingAndGoing(house, signal),
     forgetful(house, signal),
+    handling(house, signal),
+    burying(house, signal),
     readOnce(house, "dead", "orders"),
     readOnce(house, "lost", "short"),
   ];
@@ -165,6 +169,36 @@ async function forgetful(house: House, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await consumer.poll(1_000).catch(() => {});
     await pause(600, signal);
+  }
+  await consumer.close();
+}
+
+/** Handlers that fail now and then, that put records off, and that give some up. */
+async function handling(house: House, signal: AbortSignal): Promise<void> {
+  const consumer = house.consumer({ group: "handlers", topics: ["orders"], lagIntervalMs: 300 });
+  let calls = 0;
+  const handler = async (_: unknown, { attempt }: { readonly attempt: number }) => {
+    calls++;
+    if (calls % 50 === 0) throw new RetryLater(100);
+    if (calls % 20 === 0 || attempt > 1) throw new TypeError("injected: a handler that fails");
+    await pause(1, signal);
+  };
+  const retry = { attempts: 2, baseMs: 50 };
+  await consumer.run(handler, { signal, retry, deadLetterTopic: "orders-dead" });
+  await consumer.close();
+}
+
+/** The topic of its dead letters is deleted under it, again and again. */
+async function burying(house: House, signal: AbortSignal): Promise<void> {
+  const consumer = house.consumer({ group: "buriers", topics: ["clicks"], lagIntervalMs: 300 });
+  const failing = async () => {
+    await house.admin.deleteTopic("graves").catch(() => {});
+    throw new TypeError("injected: a handler that fails");
+  };
+  const options = { concurrency: 1, retry: { attempts: 1 }, deadLetterTopic: "graves", signal };
+  while (!signal.aborted) {
+    await house.admin.createTopic("graves").catch(() => {});
+    await consumer.run(failing, options).catch(() => pause(1_000, signal));
   }
   await consumer.close();
 }
