@@ -122,7 +122,7 @@ export function singleOf(
   shared: SharedPeer,
   settings: BenchSettings,
   workload: Workload,
-  figure = ONE_BY_ONE,
+  figure: string = ONE_BY_ONE,
 ): Contender {
   const { singleSends } = settings.peers;
   return contender(shared, settings, {
@@ -145,7 +145,7 @@ export function singleOf(
 export function latencyOf(
   shared: SharedPeer,
   settings: BenchSettings,
-  figure = LATENCY,
+  figure: string = LATENCY,
 ): Contender {
   const { latencySeconds: seconds } = settings.peers;
   const valueBytes = settings.valueBytes;
