@@ -56,10 +56,13 @@ export class Child {
       readonly env?: Readonly<Record<string, string>>;
       /** Standard output is left to the test: nothing reads it. */
       readonly holdStdout?: boolean;
+      /** Another runtime's program, and what stands before the file. */
+      readonly command?: readonly [string, ...string[]];
     } = {},
   ) {
-    const [command, ...before] = runtimeCommand(file);
-    this.process = spawn(command, [...before, ...args], {
+    const own = runtimeCommand(file);
+    const [command, ...before] = options.command === undefined ? own : [...options.command, file];
+    this.process = spawn(command ?? "", [...before, ...args], {
       cwd: options.cwd ?? root,
       env: { ...process.env, NO_COLOR: "1", ...options.env },
     });
