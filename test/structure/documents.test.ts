@@ -12,6 +12,7 @@ const documents = [
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),
   "bench/README.md",
+  "examples/exactly-once/README.md",
   "examples/observability/README.md",
 ];
 
