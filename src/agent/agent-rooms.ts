@@ -48,6 +48,7 @@ import { Retention } from "./retention.ts";
 import { SegmentReferences } from "./segment-references.ts";
 import { createServices } from "./services.ts";
 import { ShareReader } from "./share-reader.ts";
+import { StoreProbe } from "./store-probe.ts";
 import { Sweeper } from "./sweeper.ts";
 import { TailCache } from "./tail-cache.ts";
 import { Topics } from "./topics.ts";
@@ -91,7 +92,7 @@ export interface AgentRooms {
   readonly merger: Merger;
   readonly sweeper: Sweeper;
   readonly metadataReachability: Reachability;
-  readonly storeReachability: Reachability;
+  readonly storeProbe: StoreProbe;
   /** Sets the instruments that are only looked at when somebody collects. */
   readonly observe: () => void;
 }
@@ -105,10 +106,11 @@ export function buildRooms(
   const { telemetry } = self;
   const ledger = new WriteLedger();
   const metadataReachability = new Reachability(clock);
-  const storeReachability = new Reachability(clock);
+  const [reads, writes] = [new Reachability(clock), new Reachability(clock)];
+  const storeProbe = new StoreProbe({ store: components.store, reads, writes, clock, random });
   const { metadata, sink, store: direct } = measuredPorts(components, telemetry, ledger);
   const store = createCachingStore(
-    { store: watchReads(direct, storeReachability), metrics: telemetry.metrics },
+    { store: watchReads(direct, reads), metrics: telemetry.metrics },
     { cacheBytesMax: options.readCacheBytesMax, readsMax: options.storeReadsMax },
   );
   const instruments = new AgentInstruments(telemetry.metrics);
@@ -152,7 +154,7 @@ export function buildRooms(
   const flusher: Flusher = new Flusher(
     {
       ...{ sink, buffer, settler, committer, late, index, segments, instruments, tracer },
-      ...{ storeReachability, lease: leases, clock, random, logger },
+      ...{ storeReachability: writes, lease: leases, clock, random, logger },
     },
     options,
   );
@@ -224,7 +226,7 @@ export function buildRooms(
       merger,
       sweeper,
     },
-    ...{ metadataReachability, storeReachability },
+    ...{ metadataReachability, storeProbe },
     observe: () => {
       instruments.observe(heldTopics(holdings, topics), budget.used);
       instruments.tailCache.bytes.set(tail.bytes);

@@ -55,7 +55,7 @@ export interface Agent {
   setAddress(address: string): void;
   /**
    * Registers the run, loads the index and takes leases. Calls of `api` fail with `AGENT_DRAINING` until then.
-   * @throws StreamHouseError `METADATA_UNAVAILABLE`, `CLOSED` after `stop()`
+   * @throws StreamHouseError `METADATA_UNAVAILABLE`, `STORE_UNAVAILABLE` (a remote store is tried), `CLOSED` after `stop()`
    */
   start(options?: { readonly address?: string | undefined }): Promise<void>;
   /** Accepts no more produce calls, commits what was accepted (bounded by `drainTimeoutMs`), then releases the leases. Reads go on. */
@@ -121,14 +121,14 @@ class EmbeddedAgent implements Agent {
   }
 
   status(): AgentStatus {
-    const { leases, metadataReachability, storeReachability } = this.#rooms;
+    const { leases, metadataReachability, storeProbe } = this.#rooms;
     const activeLeases = leases.activeLeaseCount();
     return {
       phase: this.#phase(activeLeases),
       activeLeases,
       fenced: this.#life === "running" && !leases.isValid(),
       metadataDownForMs: metadataReachability.downForMs,
-      storeDownForMs: storeReachability.downForMs,
+      storeDownForMs: storeProbe.downForMs,
     };
   }
 
@@ -167,12 +167,14 @@ class EmbeddedAgent implements Agent {
   }
 
   async #start(address: string): Promise<void> {
-    const { gate, index, leases, topics } = this.#rooms;
+    const { gate, index, leases, storeProbe, topics } = this.#rooms;
     this.#life = "starting";
     try {
       await topics.refresh();
       // Before others see the run and hand partitions over to it: reading a long index would keep producers waiting.
       await index.refresh();
+      // Nor is anything handed over to an agent that could not write it.
+      await storeProbe.check();
       await leases.start(address);
     } catch (error) {
       this.#life = "stopped";
@@ -198,7 +200,7 @@ class EmbeddedAgent implements Agent {
 
   #startTickers(): readonly Ticker[] {
     const { clock, logger } = this.#components;
-    const { groups, lag, merger, retention, sweeper } = this.#rooms;
+    const { groups, lag, merger, retention, sweeper, storeProbe } = this.#rooms;
     const every = (intervalMs: number, what: string, run: () => Promise<void>, immediate = false) =>
       createTicker(clock, {
         intervalMs,
@@ -211,7 +213,7 @@ class EmbeddedAgent implements Agent {
       });
     const tickers = [
       every(this.#options.retentionCheckMs, "retention", () => retention.run()),
-      every(this.#options.leaseRenewMs, "looking for the store", () => this.#probeStore()),
+      every(this.#options.leaseRenewMs, "looking for the store", () => storeProbe.look()),
     ];
     const { merge, mergeCheckMs, offsetsCheckMs, sweepCheckMs } = this.#options;
     if (merge) tickers.push(every(mergeCheckMs, "merging", () => merger.run()));
@@ -223,13 +225,6 @@ class EmbeddedAgent implements Agent {
       tickers.push(every(refreshMs, "refreshing lag", () => lag.refresh(), true));
     }
     return tickers;
-  }
-
-  /** A store that failed is asked again, so that readiness learns of its return without traffic. */
-  async #probeStore(): Promise<void> {
-    const { storeReachability } = this.#rooms;
-    if (storeReachability.downForMs === 0) return;
-    await storeReachability.watch(this.#components.store.head("probe"));
   }
 
   async #drain(): Promise<void> {

@@ -53,6 +53,8 @@ export interface GrpcServerOptions extends KeepaliveOptions {
   readonly drainTimeoutMs?: number | undefined;
   /** Default: plain TCP. */
   readonly tls?: ServerTls | undefined;
+  /** Says `SERVING` from its start on. False: only from `announce()` on, for an agent that has yet to start. Default true. */
+  readonly serving?: boolean | undefined;
   /** Answers `grpc.health.v1` without a key, for probes that have none. Default false. */
   readonly openHealth?: boolean | undefined;
 }
@@ -71,6 +73,8 @@ export interface GrpcServer {
   renewTls(tls: ServerTls): void;
   /** Says `NOT_SERVING` from now on, and serves all the same: whoever chooses among agents is to choose another. Idempotent. */
   retire(): void;
+  /** Says `SERVING` from now on, unless it is on its way out. Only needed with `serving: false`. */
+  announce(): void;
   /**
    * Says `NOT_SERVING`, takes no new connections, calls or frames, and waits until what was taken is answered (bounded). Streams and
    * waiting fetches end with `AGENT_DRAINING`. Idempotent.
@@ -115,6 +119,7 @@ class AgentGrpcServer implements GrpcServer {
   readonly #tls: TlsServerCredentials | undefined;
   #started: Promise<string> | undefined;
   #drained: Promise<void> | undefined;
+  #retired = false;
 
   constructor(components: GrpcServerComponents, options: GrpcServerOptions) {
     this.#components = components;
@@ -126,6 +131,7 @@ class AgentGrpcServer implements GrpcServer {
     this.#gate = new Http2Gate(this.#metrics, (error, from) => handshakes.failed(error, from));
     this.#server = createServer(this.#gate.serverOptions(serverChannelOptions(options)));
     this.#addServices(options.openHealth === true);
+    this.#say(options.serving === false ? "unhealthy" : "healthy");
   }
 
   start(): Promise<string> {
@@ -142,8 +148,16 @@ class AgentGrpcServer implements GrpcServer {
   }
 
   retire(): void {
-    this.#health.setStatus("unhealthy");
-    for (const name of serviceNames) this.#health.setStatus("unhealthy", name);
+    this.#retired = true;
+    this.#say("unhealthy");
+  }
+
+  announce(): void {
+    if (!this.#retired) this.#say("healthy");
+  }
+
+  #say(status: "healthy" | "unhealthy"): void {
+    for (const name of ["", ...serviceNames]) this.#health.setStatus(status, name);
   }
 
   drain(): Promise<void> {
@@ -171,7 +185,6 @@ class AgentGrpcServer implements GrpcServer {
       // The table is made from the generated definitions; nice-grpc's types want each method spelt out.
       this.#server.add(definition as never, implementation as never);
     }
-    for (const name of serviceNames) this.#health.setStatus("healthy", name);
     const asking =
       access === undefined ? this.#server : this.#server.with(keyMiddleware({ access, logger }));
     this.#addHealth(openHealth ? this.#server : asking);

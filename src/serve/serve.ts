@@ -129,7 +129,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   const { access, openHealth } = accessOf(options.access, agent);
   const server = createGrpcServer(
     { api: agent.api, access, telemetry: agent.telemetry, logger, clock },
-    { address: options.grpc ?? "127.0.0.1:7070", tls: options.tls, openHealth },
+    { address: options.grpc ?? "127.0.0.1:7070", tls: options.tls, openHealth, serving: false },
   );
   teardown.add("gRPC server", () => server.stop());
   // The real port is known only once it listens; calls are refused until the agent has started.
@@ -147,6 +147,7 @@ async function start(options: ServeOptions, logger: Logger, teardown: Teardown):
   // Probes are answered from here on: an agent that reads a long index is alive, and says that it is starting.
   const address = advertisedAddress(options.advertise, grpc);
   await agent.start({ address });
+  server.announce();
   const checkTls = (tls: ServerTls) =>
     checkCertificate(tls.cert, address, { logger, now: clock.now() });
   if (options.tls !== undefined) checkTls(options.tls);
