@@ -70,7 +70,11 @@ export class ReadIterator<T> implements AsyncIterableIterator<T, undefined> {
     try {
       // Without an earlier one no turn is given away: a loop has begun when its first record was asked for.
       if (before !== undefined) await before.catch(() => {});
-      const delivery = this.#ended ? undefined : await this.#ask();
+      let delivery = this.#ended ? undefined : await this.#ask();
+      // Its partition may have been sought, paused or taken away since it was there.
+      while (delivery !== undefined && !this.#ended && delivery !== this.#reader.current) {
+        delivery = await this.#ask();
+      }
       if (delivery !== undefined && !this.#ended) {
         return { done: false, value: this.#start.give(delivery) };
       }

@@ -43,6 +43,8 @@ export class Reader {
   #inHand: Delivery[] = [];
   /** Begun deliveries of partitions that were paused meanwhile, or that a run has enough of. */
   #parked: Delivery[] = [];
+  /** Decoded just now, on its way to being the current one: what is asked in between must know of it. */
+  #decoded: Delivery | undefined;
   #failures: unknown[] = [];
   #reading: string | undefined;
   #closed = false;
@@ -73,7 +75,7 @@ export class Reader {
 
   /** Where to fetch from for what is not here yet: decoded records of a partition stay here while it is paused. */
   nextOffset(cursor: Cursor): number {
-    const begun = [this.#current, ...this.#parked].find(
+    const begun = [this.#current, this.#decoded, ...this.#parked].find(
       (it) => it?.cursor === cursor && it.valid && !it.exhausted,
     );
     return begun?.nextOffset ?? cursor.position;
@@ -156,6 +158,8 @@ export class Reader {
       if (delivery !== undefined && !this.#parts.mayHandOut()) continue;
       if (delivery !== undefined) {
         this.#current = delivery;
+        // Somebody may have sought or paused its partition since it was decoded.
+        if (this.current === undefined) continue;
         this.#parts.meter.begin();
         return delivery;
       }
@@ -181,7 +185,9 @@ export class Reader {
     const records: ConsumerRecord[] = [];
     let delivery = await this.next(until, signal);
     while (delivery !== undefined) {
-      for (const record of delivery.take(max - records.length)) records.push(record);
+      // Not of a partition that was sought just now: its position is another.
+      const taken = delivery.valid ? delivery.take(max - records.length) : [];
+      for (const record of taken) records.push(record);
       from.push(delivery.cursor);
       delivery = records.length < max ? await this.#more() : undefined;
     }
@@ -197,7 +203,7 @@ export class Reader {
       if (delivery === undefined || !this.#parts.mayHandOut()) return undefined;
       if (before !== undefined) this.#inHand.push(before);
       this.#current = delivery;
-      return delivery;
+      return this.current;
     } catch (error) {
       this.fail(error);
       return undefined;
@@ -242,7 +248,8 @@ export class Reader {
       const records = Array.isArray(decoded) ? decoded : await decoded;
       // It may have been seeked or revoked while it was decompressed.
       if (generation !== cursor.fetchGeneration || records.length === 0) return undefined;
-      return new Delivery(fetched, { records, runs }, this.#parts.meter);
+      this.#decoded = new Delivery(fetched, { records, runs }, this.#parts.meter);
+      return this.#decoded;
     } catch (thrown) {
       if (generation !== cursor.fetchGeneration) return undefined;
       const error = asStreamHouseError(thrown, `reading ${cursor.name}`);

@@ -58,6 +58,8 @@ export class RunSimulation {
   #commitsSeen = 0;
   #calls = 0;
   #calm = false;
+  /** The first promise that was broken where a handler was called. */
+  #broken: unknown;
   #refusing = false;
   #consumer: Consumer | undefined;
   #stop: AbortController | undefined;
@@ -175,7 +177,12 @@ export class RunSimulation {
 
   async #handle(record: ConsumerRecord, { attempt, signal }: RunContext): Promise<void> {
     const { clock } = this.#setup;
-    this.#begins(record, attempt);
+    try {
+      this.#begins(record, attempt);
+    } catch (error) {
+      // Thrown here it would be a handler's failure like any other.
+      this.#broken ??= error;
+    }
     try {
       const heeds = this.#random() < 0.5;
       await sleep(clock, this.#upTo(1_500), heeds ? signal : undefined);
@@ -227,6 +234,7 @@ export class RunSimulation {
 
   /** Commits of finished records without a gap only, never back; no more in hand than there is room for. */
   #check(): void {
+    if (this.#broken !== undefined) throw this.#broken;
     const { commits } = this.#setup.agent.groups;
     for (const { offsets } of commits.slice(this.#commitsSeen)) {
       for (const { partition, offset } of offsets) {
