@@ -225,10 +225,14 @@ describe("the agent's end of a produce channel", () => {
       },
     });
     const channel = it_.connection.openProducer();
+    const gone = new AbortController();
     for (let i = 0; i < 5; i++) {
-      channel.produce(produceRequest(batch(i, 1)), plain).catch(() => {});
+      const call = { ...plain, signal: gone.signal };
+      channel.produce(produceRequest(batch(i, 1)), call).catch(() => {});
     }
     await until("all are there", () => it_.seen.length === 5);
+    // It waits for no answer any more: otherwise its close would.
+    gone.abort();
     await it_.transport.close();
     await until("the connection is gone", () => it_.connections() === 0);
     held.resolve();
