@@ -165,6 +165,12 @@ class CachedCluster implements Cluster {
       case "LEASE_LOST":
         known?.holders.delete(partition);
         return;
+      case "DEADLINE_EXCEEDED":
+        // An agent that hangs with its connections open: another one has the partition soon, and is not to be found out by age alone.
+        if (from === undefined || known?.holders.get(partition) === from.address) {
+          known?.holders.delete(partition);
+        }
+        return;
       case "TOPIC_NOT_FOUND":
       case "PARTITION_OUT_OF_RANGE":
         this.#forgetTopic(topicId);

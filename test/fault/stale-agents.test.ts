@@ -144,3 +144,29 @@ describe("an agent that gave a partition away and was not told so", () => {
     await fleet.stop();
   });
 });
+
+describe("a producer whose agent hangs, with its connections open", () => {
+  it("finds the one that took over as soon as that one has, and not when what it knows is old", async () => {
+    const fleet = new Fleet();
+    await fleet.start("a");
+    await fleet.start("b");
+    const topicId = await createTopic(fleet.member("a"), "t");
+    await fleet.clock.run(4_000);
+    const requestTimeoutMs = 2_000;
+    const producer = fleet.producer({ lingerMs: 0, requestTimeoutMs });
+    await fleet.clock.until(producer.send({ topic: "t", value: "0" }));
+    const hung = await fleet.holder(topicId);
+    assert.ok(hung);
+    const from = fleet.clock.monotonic();
+    hung.pause.paused = true;
+    assert.equal((await fleet.clock.until(producer.send({ topic: "t", value: "1" }))).offset, 1);
+    const took = fleet.clock.monotonic() - from;
+    // The lease's time and 2 s, and two questions to the agent that hangs: for the batch, and for who holds the partition.
+    assert.ok(took <= TTL_MS + 2_000 + requestTimeoutMs + 5_000, `${took} ms`);
+    hung.pause.wake();
+    const log = await fleet.clock.until(readAll(await fleet.holderBut(hung, topicId), topicId));
+    assert.deepEqual(log, ["0", "1"]);
+    await fleet.clock.until(producer.close());
+    await fleet.stop();
+  });
+});
