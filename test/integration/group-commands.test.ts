@@ -145,6 +145,34 @@ describe("streamhouse group list and describe", () => {
     assert.match((await run("group describe g-shown")).stdout, /^no live members$/m);
   });
 
+  it("show which member has what, by which name it is known, and who keeps a place", async () => {
+    await topicWith("shared", 1, 1);
+    const settings = { group: "g-shared", topics: ["shared"], fetchMaxWaitMs: 10 };
+    const stays = house.consumer({ ...settings, groupInstanceId: "desk-1" });
+    const goes = house.consumer({ ...settings, groupInstanceId: "desk-2" });
+    await eventually("each to have its share", async () => {
+      await Promise.all([stays.poll(10), goes.poll(10)]);
+      return stays.assignment().length === 1 && goes.assignment().length === 1;
+    });
+    const shares = async () => {
+      const text = (await run("group describe g-shared")).stdout;
+      const found = text.matchAll(/^\S+ +(desk-\d) .* (shared\/[\d-]+) +-$/gm);
+      return Array.from(found, ([, name, share]) => `${name} ${share}`).sort();
+    };
+    const names = (await shares()).map((it) => it.split(" ")[0]);
+    assert.deepEqual(names, ["desk-1", "desk-2"]);
+    assert.deepEqual((await shares()).map((it) => it.split(" ")[1]).sort(), [
+      "shared/0",
+      "shared/1",
+    ]);
+    const before = await shares();
+    await goes.close();
+    assert.deepEqual(await shares(), before, "its place is kept until its session ends");
+    const refused = await run("group delete g-shared");
+    assert.equal(refused.code, 1);
+    await stays.close();
+  });
+
   it("say that there is no such group, exit code 1", async () => {
     const { code, stdout, stderr } = await run("group describe g-nobody");
     assert.deepEqual([code, stdout], [1, ""]);
