@@ -92,6 +92,7 @@ export class Groups {
     const usualMs = Math.floor(sessionTimeoutMs / 3);
     return {
       memberEpoch: answer.memberEpoch,
+      letGoWithinMs: Math.max(0, answer.letGoWithinMs),
       heartbeatIntervalMs: answer.awaited > 0 ? Math.min(usualMs, AWAITING_MS) : usualMs,
       assigned: answer.assigned.map(({ topicId, topic, partition }) => ({
         topicId,

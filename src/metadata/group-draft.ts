@@ -11,7 +11,6 @@ import {
   type GroupSnapshot,
   type GroupTopic,
   inOrder,
-  isLive,
   NOBODY,
   NOT_TOLD,
   type Placement,
@@ -74,14 +73,11 @@ export class GroupDraft {
     );
   }
 
-  /** Whose time is over: the session ended, or it did not let go of something within the time it had for that. */
-  over(nowMs: number): readonly string[] {
-    const over = new Set<string>();
-    for (const it of this.#members.values()) if (!isLive(it, nowMs)) over.add(it.memberId);
-    for (const { holder, revokeByMs } of this.#placements.values()) {
-      if (revokeByMs > NOT_TOLD && revokeByMs <= nowMs) over.add(holder);
+  /** Takes from their holders what they did not let go of within the time they had for that. */
+  releaseOverdue(nowMs: number): void {
+    for (const it of [...this.#placements.values()]) {
+      if (it.revokeByMs > NOT_TOLD && it.revokeByMs <= nowMs) this.release(it);
     }
-    return [...over];
   }
 
   save(member: GroupMember): void {

@@ -6,8 +6,8 @@
  * - Epochs: the group's rises with every change of members, subscriptions or partitions, and whenever a member gets something; a member's
  *   is the group's that its assignment is of; each partition keeps the one at which its holder got it.
  * - A partition that is to move stays with its holder until that one has let go: a heartbeat at its newest epoch says what it holds, and
- *   the partition is not among it; or its session ends; or it is put out of the group because it did not let go within its rebalance
- *   timeout, counted from when it was told.
+ *   the partition is not among it; or its session ends; or the time is over that it was told. That is its rebalance timeout, and
+ *   never less than its session: whoever heard nothing since then holds itself to be out by that time.
  * - A member that is to let go keeps its epoch until it has, and gets nothing meanwhile.
  * - Nothing that a member gets has an epoch that the member showed before. So a request that was made before, and is late, can never
  *   be taken for its letting go.
@@ -40,10 +40,9 @@ export function heartbeat(
   else mustBeMember(draft, input, nowMs);
   const known = mustHave(draft, memberId);
   releaseWhatIsGone(draft, known, input);
-  for (const id of draft.over(nowMs)) {
-    // It did not let go in time: it is for somebody else's heartbeat to put it out.
-    if (id === memberId) throw unknownMember(input.group, memberId);
-    draft.evict(id);
+  draft.releaseOverdue(nowMs);
+  for (const it of draft.members.filter((other) => !isLive(other, nowMs))) {
+    draft.evict(it.memberId);
     changed = true;
   }
   changed ||= known.topics.join() !== topics.join();
@@ -52,7 +51,7 @@ export function heartbeat(
   draft.save({ ...known, topics, clientId, sessionTimeoutMs, rebalanceTimeoutMs, expiresAtMs });
   rebalance(draft, snapshot, changed);
   reconcile(draft, memberId, input.memberEpoch, nowMs);
-  return { result: resultOf(draft, memberId), change: draft.change() };
+  return { result: resultOf(draft, memberId, nowMs), change: draft.change() };
 }
 
 /** `memberEpoch`: as the member knew it when it left. A leave that is older than its last joining is not meant for it. */
@@ -69,8 +68,8 @@ export function leave(
   nowMs: number,
 ): GroupChange | undefined {
   const draft = new GroupDraft(snapshot);
-  const over = draft.over(nowMs);
-  for (const id of over) draft.evict(id);
+  const over = draft.members.filter((it) => !isLive(it, nowMs));
+  for (const it of over) draft.evict(it.memberId);
   const member = draft.member(memberId);
   const leaves = member !== undefined && !member.isAway && memberEpoch >= member.joinedEpoch;
   if (!leaves && over.length === 0) return undefined;
@@ -99,8 +98,7 @@ function join(
   nowMs: number,
 ): boolean {
   const { group, memberId, instanceId } = input;
-  const over = new Set(draft.over(nowMs));
-  const isHere = (it: GroupMember) => !it.isAway && !over.has(it.memberId);
+  const isHere = (it: GroupMember) => !it.isAway && isLive(it, nowMs);
   const place = draft.members.find((it) => instanceId !== "" && it.instanceId === instanceId);
   if (place !== undefined && place.memberId !== memberId && isHere(place)) {
     throw instanceInUse(group, instanceId);
@@ -109,21 +107,21 @@ function join(
   // Its first answer was lost, or it has forgotten all: it is told again.
   if (known !== undefined && isHere(known)) return false;
   draft.epoch++;
-  const made = { memberId, joinedEpoch: draft.epoch, memberEpoch: 0, previousEpoch: 0 };
+  const made = { memberId, joinedEpoch: draft.epoch, previousEpoch: draft.epoch };
   if (place !== undefined) {
     // A new epoch, so that nothing late from the one before can be for this one. What they have is the same.
     const expiresAtMs = nowMs + input.sessionTimeoutMs;
     const heir = { ...place, ...made, expiresAtMs, isAway: false, isPending: true };
-    draft.replace(place.memberId, heir);
+    draft.replace(place.memberId, { ...heir, memberEpoch: draft.epoch });
     return false;
   }
   if (known !== undefined) draft.evict(memberId);
-  const stay = draft.members.filter((it) => !over.has(it.memberId));
-  if (stay.length >= limits.membersPerGroupMax) throw tooManyMembers(group);
+  const others = draft.members.filter((it) => isLive(it, nowMs));
+  if (others.length >= limits.membersPerGroupMax) throw tooManyMembers(group);
   const { clientId, sessionTimeoutMs, rebalanceTimeoutMs } = input;
   draft.save({
     ...{ ...made, instanceId, clientId, topics, sessionTimeoutMs, rebalanceTimeoutMs },
-    ...{ expiresAtMs: nowMs + sessionTimeoutMs, isAway: false, isPending: true },
+    ...{ memberEpoch: 0, expiresAtMs: nowMs + sessionTimeoutMs, isAway: false, isPending: true },
   });
   return true;
 }
@@ -176,8 +174,9 @@ function reconcile(draft: GroupDraft, memberId: string, shown: number, nowMs: nu
   const member = mustHave(draft, memberId);
   const held = draft.heldBy(memberId);
   const revoking = held.filter((it) => it.target !== memberId);
+  const givenMs = Math.max(member.rebalanceTimeoutMs, member.sessionTimeoutMs);
   for (const it of revoking) {
-    if (it.revokeByMs === NOT_TOLD) draft.setRevokeBy(it, nowMs + member.rebalanceTimeoutMs);
+    if (it.revokeByMs === NOT_TOLD) draft.setRevokeBy(it, nowMs + givenMs);
   }
   if (revoking.length > 0) {
     draft.save({ ...member, isPending: true });
@@ -196,13 +195,16 @@ function reconcile(draft: GroupDraft, memberId: string, shown: number, nowMs: nu
   draft.save({ ...member, memberEpoch: draft.epoch, previousEpoch, isPending });
 }
 
-function resultOf(draft: GroupDraft, memberId: string): HeartbeatResult {
+function resultOf(draft: GroupDraft, memberId: string, nowMs: number): HeartbeatResult {
   const held = draft.heldBy(memberId);
   const isAssigned = (it: { readonly target: string }) => it.target === memberId;
+  const revoking = held.filter((it) => !isAssigned(it));
+  const until = revoking.map((it) => it.revokeByMs);
   return {
     memberEpoch: mustHave(draft, memberId).memberEpoch,
     assigned: draft.named(held.filter(isAssigned)),
-    revoking: draft.named(held.filter((it) => !isAssigned(it))),
+    revoking: draft.named(revoking),
+    letGoWithinMs: until.length === 0 ? 0 : Math.min(...until) - nowMs,
     awaited: draft.awaitedBy(memberId),
   };
 }

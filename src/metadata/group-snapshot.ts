@@ -46,7 +46,7 @@ export interface Placement extends TopicPartition {
   readonly epoch: number;
   /** `NOBODY`: nobody subscribes to its topic. */
   readonly target: string;
-  /** When the holder is put out of the group if it has not let go; or `NOT_TOLD` or `RETURNED`. */
+  /** When it is taken from the holder if that one has not let go; or `NOT_TOLD` or `RETURNED`. */
   readonly revokeByMs: number;
 }
 

@@ -123,7 +123,7 @@ export interface HeartbeatInput {
   readonly clientId: string;
   readonly topics: readonly string[];
   readonly sessionTimeoutMs: number;
-  /** How long it has to let go of what is to be revoked, from when it was told. */
+  /** How long it has to let go of what is to be revoked, from when it was told; a session's length at least. */
   readonly rebalanceTimeoutMs: number;
   /**
    * What it holds: all that it was told it has, without what it let go of since. Only what is missing here is given to others, and only
@@ -138,6 +138,8 @@ export interface HeartbeatResult {
   readonly assigned: readonly MemberPartition[];
   /** What it is to let go of, and holds still: until then its fetches and commits there are as good as before. */
   readonly revoking: readonly MemberPartition[];
+  /** The time that is left for the first of it, after which it is another's; 0 if there is nothing. An earlier answer may have been lost. */
+  readonly letGoWithinMs: number;
   /** How many partitions are still to come, when others have let go of them: who waits should ask again soon. */
   readonly awaited: number;
 }
@@ -290,8 +292,7 @@ export interface MetadataStore extends MergeStore, KeyStore {
   // Groups
   /**
    * Joins or stays. Each member gets its share of the partitions of its topics; one that somebody else holds comes when that one has let
-   * it go, or is out of the group (its session ended, or it did not let go within its rebalance timeout). A member that is to let
-   * go keeps its epoch until it has. With the instance id of a member whose place is kept, or whose session ended, it takes that place.
+   * it go, or its session ended, or its time to let go is over. A member that is to let go keeps its epoch until it has. With the instance id of a member whose place is kept, or whose session ended, it takes that place.
    * @throws `UNKNOWN_MEMBER` (join again with epoch 0), `GROUP_FENCED`, `INSTANCE_ID_IN_USE`
    */
   heartbeat(input: HeartbeatInput): Promise<HeartbeatResult>;

@@ -116,6 +116,7 @@ function unchanged(row: SqlRow): HeartbeatResult {
       ...{ topicId, topic, partition, epoch },
     })),
     revoking: [],
+    letGoWithinMs: 0,
     awaited: numberOf(row, "awaited"),
   };
 }

@@ -136,6 +136,7 @@ function stay(
     memberEpoch: epoch,
     assigned: assignmentOf(db, group, memberId),
     revoking: [],
+    letGoWithinMs: 0,
     awaited: numberOf(awaited ?? {}, "awaited"),
   };
 }

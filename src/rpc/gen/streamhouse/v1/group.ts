@@ -28,8 +28,8 @@ export interface HeartbeatRequest {
   /** Static membership: a name that stays when the consumer restarts. Empty: a dynamic member. */
   instanceId: string;
   /**
-   * How long the member has to let go of what is to be revoked, before it is put out of the group. 0 stands for 60,000.
-   * From 1,000 to 3,600,000.
+   * How long the member has to let go of what is to be revoked, before it is taken from it; its session timeout at least. 0 stands
+   * for 60,000. From 1,000 to 3,600,000.
    */
   rebalanceTimeoutMs: number;
 }
@@ -40,6 +40,11 @@ export interface HeartbeatResponse {
   heartbeatIntervalMs: number;
   /** All that this member may read now. What it holds and does not find here, it is to let go of. */
   assigned: AssignedPartition[];
+  /**
+   * Within this time from the request on it is to have let go of that: then others get it, whatever it does. 0: it holds nothing that
+   * it is to let go of. The time may have begun with an earlier answer, that was lost.
+   */
+  letGoWithinMs: number;
 }
 
 export interface AssignedPartition {
@@ -355,7 +360,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
 };
 
 function createBaseHeartbeatResponse(): HeartbeatResponse {
-  return { memberEpoch: 0, heartbeatIntervalMs: 0, assigned: [] };
+  return { memberEpoch: 0, heartbeatIntervalMs: 0, assigned: [], letGoWithinMs: 0 };
 }
 
 export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
@@ -368,6 +373,9 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     }
     for (const v of message.assigned) {
       AssignedPartition.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.letGoWithinMs !== 0) {
+      writer.uint32(32).uint32(message.letGoWithinMs);
     }
     return writer;
   },
@@ -409,6 +417,14 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
             message.assigned.push(AssignedPartition.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.letGoWithinMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -429,6 +445,7 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     message.memberEpoch = object.memberEpoch ?? 0;
     message.heartbeatIntervalMs = object.heartbeatIntervalMs ?? 0;
     message.assigned = object.assigned?.map((e) => AssignedPartition.fromPartial(e)) || [];
+    message.letGoWithinMs = object.letGoWithinMs ?? 0;
     return message;
   },
 };
