@@ -50,6 +50,8 @@ export const metricUses: Readonly<Partial<Record<InstrumentKey, string>>> = {
   fencedWrites: "alert: two agents believed to hold one partition",
   cacheMisses: "reads that go to the object store",
   retentionErrors: "alert: the log grows without end",
+  accessRefused:
+    "denied: a program wants more than its key may; unknown or malformed: a wrong key, or somebody who tries",
   auditDiscrepancy: "alert: the telemetry itself counts wrong",
   seriesOverflow: "a family is full: labels to reduce",
   telemetrySeries: "what a scrape costs",
