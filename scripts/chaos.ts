@@ -9,7 +9,8 @@ import { createSchedule } from "./chaos/schedule.ts";
 import { type ChaosSettings, kindsText, readSettings } from "./chaos/settings.ts";
 
 const code = await main();
-// Everything that a run started has ended by now; a socket that a library keeps must not keep this process. First the output's turn.
+// Everything that a run started has ended by now, and nothing keeps this process; if something ever did, a run must end all the same.
+// First the output's turn.
 process.stdout.write("", () => process.exit(code));
 
 async function main(): Promise<number> {

@@ -5,9 +5,18 @@
  * `lost`: an acknowledged record that is not at its offset, whole; an offset that nobody has; a record that a reader did not get, or
  * that was served once and is gone. `duplicated`: one send that is in the log twice, or although its failure said that it is not; a
  * record that nobody sent. `reordered`: a producer's records of one partition, or a key's, out of order; another record at an offset
- * than before. What the API reported as `unknown`, and what a killed producer had not heard of, may be there or not.
+ * than before; a group's offset that went back. `fencedWritesAccepted`: a commit of a run, or a commit or fetch of a member, whose place
+ * was another's. `doubleOwned`: two members of a group that had one partition. `unprocessed`: a record that no member of a shared
+ * group processed. What the API reported as `unknown`, and what a killed producer had not heard of, may be there or not.
  */
 import { type CommittedShare, fencedShares, type Overtaken, staleEpochs } from "./fence-check.ts";
+import {
+  type Booked,
+  checkSink,
+  doubleOwned,
+  type Hold,
+  type MembersRecord,
+} from "./group-check.ts";
 import { type Attempt, attemptKey, type ReadJournal, type SenderJournal } from "./journal.ts";
 import { parseId } from "./record-content.ts";
 
@@ -37,6 +46,25 @@ export interface GroupRead {
   readonly journals: readonly ReadJournal[];
 }
 
+/** A group whose members share the partitions. */
+export interface SharedGroup extends GroupRead, MembersRecord {
+  /** What it processed is what it booked: its members may have been handed out records that they had to give back. */
+  readonly books: boolean;
+}
+
+/** What is known of the shared groups. */
+export interface SharedEvidence {
+  readonly groups: readonly SharedGroup[];
+  /** Who held which partition, as the database wrote down. */
+  readonly holds: readonly Hold[];
+  /** Committed offsets that became smaller, in words. */
+  readonly backwards: readonly string[];
+  /** Calls with the identity of a member that had lost its partitions, which were not refused, in words. */
+  readonly staleAccepted: readonly string[];
+  /** What the group that books has booked; undefined: there is none. */
+  readonly booked?: readonly Booked[] | undefined;
+}
+
 export interface RunEvidence {
   readonly senders: readonly SenderJournal[];
   /** One for each agent; at least one. */
@@ -44,6 +72,7 @@ export interface RunEvidence {
   readonly groups: readonly GroupRead[];
   readonly commits: readonly CommittedShare[];
   readonly overtaken: readonly Overtaken[];
+  readonly shared: SharedEvidence;
 }
 
 export interface Verdict {
@@ -54,6 +83,8 @@ export interface Verdict {
   readonly duplicated: number;
   readonly reordered: number;
   readonly fencedWritesAccepted: number;
+  readonly doubleOwned: number;
+  readonly unprocessed: number;
   /** Reported by the API as unknown, or never heard of: how many of them are in the log, and how many are not. */
   readonly unknown: { readonly there: number; readonly absent: number };
   /** What is wrong, in words; the first hundred. */
@@ -72,7 +103,8 @@ export function checkRun(evidence: RunEvidence): Verdict {
   }
   const seen = scanLog(first, senders, tally);
   for (const other of others) compareLogs(first, other, tally);
-  for (const group of evidence.groups) checkGroup(first, group, tally);
+  for (const group of evidence.groups) checkGroup(first, group, "lost", tally);
+  checkShared(first, evidence.shared, tally);
   const sums = checkSends(evidence.senders, seen, tally);
   const commits = [
     ...fencedShares(evidence.commits, evidence.overtaken),
@@ -83,7 +115,13 @@ export function checkRun(evidence: RunEvidence): Verdict {
   return { ok: tally.clean, ...sums, consumed, ...tally.counts, findings: tally.findings };
 }
 
-type Count = "lost" | "duplicated" | "reordered" | "fencedWritesAccepted";
+type Count =
+  | "lost"
+  | "duplicated"
+  | "reordered"
+  | "fencedWritesAccepted"
+  | "doubleOwned"
+  | "unprocessed";
 
 class Tally {
   readonly counts: Record<Count, number> = {
@@ -91,6 +129,8 @@ class Tally {
     duplicated: 0,
     reordered: 0,
     fencedWritesAccepted: 0,
+    doubleOwned: 0,
+    unprocessed: 0,
   };
   readonly findings: string[] = [];
 
@@ -197,8 +237,30 @@ function compareLogs(first: LogRead, other: LogRead, tally: Tally): void {
   });
 }
 
-/** A group got every record at least once, and each as it is in the log. */
-function checkGroup(log: LogRead, { group, journals }: GroupRead, tally: Tally): void {
+function checkShared(log: LogRead, shared: SharedEvidence, tally: Tally): void {
+  const { backwards, booked, groups, holds, staleAccepted } = shared;
+  for (const text of doubleOwned(holds, groups)) tally.add("doubleOwned", text);
+  for (const text of staleAccepted) tally.add("fencedWritesAccepted", text);
+  for (const text of backwards) tally.add("reordered", text);
+  for (const group of groups.filter((it) => !it.books))
+    checkGroup(log, group, "unprocessed", tally);
+  if (booked === undefined) return;
+  const { missing, twice, wrong } = checkSink(
+    booked,
+    log.partitions.map((it) => it.ids),
+  );
+  for (const text of twice) tally.add("duplicated", text);
+  for (const text of missing) tally.add("unprocessed", text);
+  for (const text of wrong) tally.add("reordered", text);
+}
+
+/** A group got every record at least once, and each as it is in the log. What it did not get counts as `missing`. */
+function checkGroup(
+  log: LogRead,
+  { group, journals }: GroupRead,
+  missing: "lost" | "unprocessed",
+  tally: Tally,
+): void {
   const got = log.partitions.map((it) => new Uint8Array(it.end));
   for (const { damaged, ids, offsets, partitions, reader } of journals) {
     for (const text of damaged) tally.add("lost", `${reader} got ${text} damaged`);
@@ -228,7 +290,7 @@ function checkGroup(log: LogRead, { group, journals }: GroupRead, tally: Tally):
     if (missed === 0) return;
     const at = flags.indexOf(0);
     tally.add(
-      "lost",
+      missing,
       `group ${group} never got ${missed} records of partition ${partition}, the first at ${at}`,
       missed,
     );

@@ -35,7 +35,7 @@ const producerKinds: readonly ProducerOptions[] = [
 ];
 
 /** A program that is started again under a new number. */
-abstract class Client {
+export abstract class Client {
   readonly settings: ClientSettings;
   readonly name: string;
   readonly runtime: RuntimeName;
@@ -63,6 +63,10 @@ abstract class Client {
     });
   }
 
+  get running(): boolean {
+    return this.#process?.ended === false;
+  }
+
   async kill(): Promise<void> {
     this.#endExpected = true;
     if (this.#process?.ended === false) this.#process.signal("SIGKILL");
@@ -80,6 +84,11 @@ abstract class Client {
 
   protected signal(name: NodeJS.Signals): void {
     this.#endExpected = true;
+    this.signalRunning(name);
+  }
+
+  /** One that does not end it. */
+  protected signalRunning(name: NodeJS.Signals): void {
     if (this.#process?.ended === false) this.#process.signal(name);
   }
 

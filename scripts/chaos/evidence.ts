@@ -30,6 +30,7 @@ export class EvidenceFolder {
     }
     this.json("commits.json", evidence.commits);
     this.json("overtaken.json", evidence.overtaken);
+    this.json("holds.json", evidence.shared.holds);
   }
 
   remove(): void {

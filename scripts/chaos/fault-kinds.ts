@@ -1,7 +1,10 @@
 /** Every fault that a chaos run can inject, what it hits, and how long it lasts. Read by the schedule, `--list`, and the injector. */
 
+export const lanes = ["life", "world", "groups"] as const;
+export type Lane = (typeof lanes)[number];
+
 /** What a fault hits: one agent (or its way to a server), one client program, or everybody at once. */
-export type FaultScope = "agent" | "producer" | "consumer" | "all";
+export type FaultScope = "agent" | "producer" | "consumer" | "member" | "all";
 
 export interface FaultKindSpec {
   readonly scope: FaultScope;
@@ -9,12 +12,18 @@ export interface FaultKindSpec {
   readonly does: string;
   /** How long it lasts, ms: from, to. The injector may wait longer for what it must see. */
   readonly lastsMs: readonly [number, number];
-  /** Lanes never have two faults at once: `life` is what happens to agents' processes, `world` what happens around them. */
-  readonly lane: "life" | "world";
+  /**
+   * Lanes never have two faults at once: `life` is what happens to agents' processes, `world` what happens around them, `groups` what
+   * happens to members of shared groups.
+   */
+  readonly lane: Lane;
 }
 
 /** Lease time of the agents, the product's default. */
 export const leaseTtlMs = 10_000;
+
+/** How long a member of a shared group may be silent: short, so that a run sees many sessions end. */
+export const memberSessionMs = 6_000;
 
 const spec = (
   lane: FaultKindSpec["lane"],
@@ -44,7 +53,12 @@ export type FaultKind =
   | "storeTimeout"
   | "storeBroken"
   | "producerKill"
-  | "consumerKill";
+  | "consumerKill"
+  | "memberKill"
+  | "memberRestart"
+  | "memberPauseShort"
+  | "memberPauseLong"
+  | "memberMore";
 
 export const faultKinds: Readonly<Record<FaultKind, FaultKindSpec>> = {
   agentKill: spec("life", "agent", [200, 3_000], "kill -9 of an agent; started again later"),
@@ -113,6 +127,36 @@ export const faultKinds: Readonly<Record<FaultKind, FaultKindSpec>> = {
   storeBroken: spec("world", "all", [1_000, 5_000], "S3's answers and uploads break off half-way"),
   producerKill: spec("world", "producer", [100, 1_500], "kill -9 of a producer; another follows"),
   consumerKill: spec("world", "consumer", [100, 1_500], "kill -9 of a consumer; started again"),
+  memberKill: spec(
+    "groups",
+    "member",
+    [100, 1_500],
+    "kill -9 of a group's member while it processes; started again",
+  ),
+  memberRestart: spec(
+    "groups",
+    "member",
+    [100, 1_500],
+    "a group's member leaves in order, and comes back",
+  ),
+  memberPauseShort: spec(
+    "groups",
+    "member",
+    [500, 3_000],
+    "SIGSTOP of a group's member for less than its session, then SIGCONT",
+  ),
+  memberPauseLong: spec(
+    "groups",
+    "member",
+    [memberSessionMs, memberSessionMs + 2_000],
+    "SIGSTOP of a group's member until others have its partitions; its identity is tried out; SIGCONT",
+  ),
+  memberMore: spec(
+    "groups",
+    "all",
+    [1_500, 5_000],
+    "one more member of a group; ended by SIGTERM or kill -9",
+  ),
 };
 
 export const faultNames: readonly FaultKind[] = Object.keys(faultKinds) as FaultKind[];

@@ -4,8 +4,9 @@
  */
 import { setTimeout as wait } from "node:timers/promises";
 import type { AgentProcess } from "./agent-process.ts";
-import { type FaultKind, faultKinds } from "./fault-kinds.ts";
+import { type FaultKind, faultKinds, lanes } from "./fault-kinds.ts";
 import { Overtaking } from "./overtaking.ts";
+import { Regrouping } from "./regrouping.ts";
 import type { Fault } from "./schedule.ts";
 import { createSeeded, type Seeded } from "./seeded.ts";
 import type { StoreTrouble } from "./store-proxy.ts";
@@ -17,10 +18,13 @@ export class Injector {
   readonly counts: Partial<Record<FaultKind, number>> = {};
   /** What makes others take over, and what became of that. */
   readonly overtaking: Overtaking;
+  /** What makes groups regroup, and what stale members tried. */
+  readonly regrouping: Regrouping;
   readonly #world: World;
 
   constructor(world: World) {
     this.#world = world;
+    this.regrouping = new Regrouping(world);
     this.overtaking = new Overtaking(world);
   }
 
@@ -30,13 +34,13 @@ export class Injector {
    */
   async run(faults: readonly Fault[], untilMs: number): Promise<void> {
     const begin = performance.now();
-    const lanes = (["life", "world"] as const).map((lane) =>
+    const running = lanes.map((lane) =>
       this.#runLane(
         faults.filter((it) => faultKinds[it.kind].lane === lane),
         { begin, end: begin + untilMs },
       ),
     );
-    const outcomes = await Promise.allSettled(lanes);
+    const outcomes = await Promise.allSettled(running);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
@@ -63,6 +67,8 @@ export class Injector {
         return `${this.#world.producers[target]?.name} `;
       case "consumer":
         return `${this.#world.consumers[target]?.name} `;
+      case "member":
+        return `${this.#world.members[target]?.name} `;
       case "all":
         return "";
     }
@@ -109,6 +115,14 @@ export class Injector {
         return this.#restartClient(this.#world.producers[target], lastsMs);
       case "consumerKill":
         return this.#restartClient(this.#world.consumers[target], lastsMs);
+      case "memberKill":
+        return this.#restartClient(this.#world.members[target], lastsMs);
+      case "memberRestart":
+      case "memberPauseShort":
+      case "memberPauseLong":
+        return this.regrouping[kind](this.#world.members[target], lastsMs);
+      case "memberMore":
+        return this.regrouping.memberMore(lastsMs, random);
     }
   }
 

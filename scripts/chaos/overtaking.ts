@@ -96,9 +96,10 @@ export class Overtaking {
           const runs = await witness.runsOf(agent.options.agentId, this.#signal);
           database.set("open");
           await this.#wait(500);
-          // What is applied by now may be heard of; what comes from now on is not.
-          database.set("deaf");
+          // A commit that is under way at this moment is as good as the next: it is applied, and not heard of. There is no next one then,
+          // since commits go one after another.
           const before = await witness.flushesOf(runs, this.#signal);
+          database.set("deaf");
           const applied = async () => (await witness.flushesOf(runs, this.#signal)) > before;
           const options = { signal: this.#signal, withinMs: 3_000 };
           return until("a commit", applied, options).catch(() => false);

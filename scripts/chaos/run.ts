@@ -6,6 +6,7 @@ import type { FaultKind } from "./fault-kinds.ts";
 import { Injector } from "./injector.ts";
 import { installServers } from "./install.ts";
 import { readLog } from "./log-reader.ts";
+import { MemberClient, sharedGroups } from "./members.ts";
 import { createSchedule } from "./schedule.ts";
 import type { ChaosSettings } from "./settings.ts";
 import { until } from "./waiting.ts";
@@ -21,6 +22,8 @@ export interface ChaosResult {
   readonly duplicated: number;
   readonly reordered: number;
   readonly fencedWritesAccepted: number;
+  readonly doubleOwned: number;
+  readonly unprocessed: number;
   /** How many of each kind were injected. */
   readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
 }
@@ -52,7 +55,8 @@ export async function runChaos(
 /** Of a run that did not come to its verdict. */
 function nothing(seed: number, { counts }: Injector): ChaosResult {
   const none = { acknowledged: 0, consumed: 0, lost: 0, duplicated: 0, reordered: 0 };
-  return { ok: false, seed, ...none, fencedWritesAccepted: 0, faults: counts };
+  const groups = { doubleOwned: 0, unprocessed: 0 };
+  return { ok: false, seed, ...none, fencedWritesAccepted: 0, ...groups, faults: counts };
 }
 
 async function play(
@@ -79,14 +83,18 @@ async function play(
   for (const text of [...world.problems, ...findings]) say(`WRONG: ${text}`);
   say(
     `${unknown.there} sends of unknown outcome are in the log, ${unknown.absent} are not; ` +
-      `agents refused ${injector.overtaking.fencedWritesSeen} batches after they were overtaken`,
+      `agents refused ${injector.overtaking.fencedWritesSeen} batches after they were overtaken, ` +
+      `and ${injector.regrouping.staleRefused} calls of stale members`,
   );
+  const given = evidence.shared.holds.filter((it) => it.memberId !== "").length;
+  say(`partitions were given to members ${given} times`);
   const allOk = ok && world.problems.length === 0;
   if (!allOk) folder.keep(evidence);
   const { acknowledged, consumed, lost, duplicated, reordered, fencedWritesAccepted } = counts;
+  const { doubleOwned, unprocessed } = counts;
   return {
     ...{ ok: allOk, seed: settings.seed, acknowledged, consumed, lost, duplicated, reordered },
-    ...{ fencedWritesAccepted, faults: injector.counts },
+    ...{ fencedWritesAccepted, doubleOwned, unprocessed, faults: injector.counts },
   };
 }
 
@@ -103,6 +111,10 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
   const ends = partitions.map((it) => it.end);
   say("consumers read to the end");
   await Promise.all(readers.map((it) => orTrouble(world, it, it.finish(ends, signal))));
+  say("shared groups process everything");
+  await processAll(world, ends);
+  const members = world.members.filter((it) => it.running);
+  await Promise.all(members.map((it) => orTrouble(world, it, it.finish(signal))));
   say("reading the log through each agent");
   const topicId = partitions[0]?.topicId ?? "";
   const logs: RunEvidence["logs"][number][] = [];
@@ -115,7 +127,36 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
     groups: readers.map((it) => it.read()),
     commits: await witness.commits(topicId),
     overtaken: injector.overtaking.overtaken,
+    shared: {
+      groups: Object.values(sharedGroups).map((it) => MemberClient.record(it, world.members)),
+      holds: await witness.holds(topicId),
+      // The group that books goes where its database says, also back.
+      backwards: await witness.backwards(sharedGroups.journaling),
+      staleAccepted: injector.regrouping.staleAccepted,
+      booked: await world.sink.booked(),
+    },
   };
+}
+
+/** What a group does not get to within any patience is for the judge to count. */
+async function processAll(world: World, ends: readonly number[]): Promise<void> {
+  const { signal } = world.options;
+  const isThere = (now: ReadonlyMap<number, number>) =>
+    ends.every((end, partition) => (now.get(partition) ?? 0) >= end);
+  const { booking, journaling } = sharedGroups;
+  const goals: Readonly<Record<string, () => Promise<ReadonlyMap<number, number>>>> = {
+    [journaling]: () => world.witness.committed(journaling, signal),
+    [booking]: () => world.sink.positions(),
+  };
+  for (const [group, look] of Object.entries(goals)) {
+    const done = until(`${group} to process everything`, async () => isThere(await look()), {
+      signal,
+    });
+    await done.catch((error: unknown) => {
+      signal.throwIfAborted();
+      world.trouble(describe(error));
+    });
+  }
 }
 
 /** A program that does not end is a finding; what it had journaled is judged all the same. */

@@ -2,7 +2,7 @@
  * What happens when, from the seed alone: the same seed and settings give the same faults on the same targets at the same times. Pure.
  * Not determined by the seed: how far programs are when a fault meets them, what the operating system runs first, ids and ports.
  */
-import { type FaultKind, type FaultKindSpec, faultKinds, faultNames } from "./fault-kinds.ts";
+import { type FaultKind, faultKinds, faultNames, type Lane, lanes } from "./fault-kinds.ts";
 import { createSeeded, type Seeded } from "./seeded.ts";
 
 export interface Fault {
@@ -24,6 +24,8 @@ export interface ScheduleSettings {
   readonly agents: number;
   readonly producers: number;
   readonly consumers: number;
+  /** Of shared groups. */
+  readonly members: number;
 }
 
 /** Of a lane, so that things recover in between and meet the next fault in a new state. */
@@ -34,11 +36,11 @@ const gapMs: Readonly<Record<ScheduleSettings["profile"], readonly [number, numb
 
 /** Sorted by time; at most one at a time of each lane. */
 export function createSchedule(settings: ScheduleSettings): readonly Fault[] {
-  const lanes = (["life", "world"] as const).map((lane) => laneOf(lane, settings));
-  return lanes.flat().sort((a, b) => a.atMs - b.atMs || a.kind.localeCompare(b.kind));
+  const faults = lanes.map((lane) => laneOf(lane, settings));
+  return faults.flat().sort((a, b) => a.atMs - b.atMs || a.kind.localeCompare(b.kind));
 }
 
-function laneOf(lane: FaultKindSpec["lane"], settings: ScheduleSettings): Fault[] {
+function laneOf(lane: Lane, settings: ScheduleSettings): Fault[] {
   const random = createSeeded(settings.seed, `schedule/${lane}`);
   const kinds = faultNames.filter((it) => faultKinds[it].lane === lane);
   const faults: Fault[] = [];
@@ -66,6 +68,7 @@ function drawFault(
     agent: settings.agents,
     producer: settings.producers,
     consumer: settings.consumers,
+    member: settings.members,
     all: 1,
   };
   const [from, to] = lastsMs;

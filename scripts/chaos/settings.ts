@@ -73,7 +73,8 @@ function toSettings(args: Arguments): ChaosSettings {
     durationMs: (minutes ?? 5) * 60_000,
     agents,
     producers: 3,
-    consumers: 3,
+    consumers: profile === "short" ? 1 : 2,
+    members: 5,
     // Enough that hardly an agent is without one.
     partitions: 8 * agents,
     rate: profile === "short" ? 100 : 200,

@@ -124,8 +124,8 @@ class Pair {
   }
 
   break(): void {
-    this.#client.resetAndDestroy();
-    this.#upstream.resetAndDestroy();
+    reset(this.#client);
+    reset(this.#upstream);
   }
 
   #closed(): void {
@@ -134,6 +134,16 @@ class Pair {
     if (this.#client.destroyed && this.#upstream.destroyed) this.onEnd();
     else if (this.#upstream.destroyed && this.#back.waitingBytes === 0) this.#client.destroy();
   }
+}
+
+/**
+ * One whose end is on its way is destroyed: Node 24.21.0 takes a handle that cannot be reset because it is shutting down for closing and
+ * never closes it, and a process that ends by itself then waits for that for ever, at full speed
+ * (https://github.com/libp2p/js-libp2p/pull/3597 met the same).
+ */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** What goes one way: in order, each piece not before its time. */

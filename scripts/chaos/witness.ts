@@ -6,6 +6,7 @@
 import postgres from "postgres";
 import { decodeIndex } from "../../src/format/chunk-index.ts";
 import type { CommittedShare } from "./fence-check.ts";
+import type { Hold } from "./group-check.ts";
 import { until } from "./waiting.ts";
 
 /** The agents' default schema. */
@@ -48,6 +49,41 @@ const triggers = `
     );
     RETURN NULL;
   END $$;
+  CREATE TABLE chaos.holds (
+    seq bigserial, at_ms float8, group_name text, topic_id uuid, partition int4, member_id text,
+    before_id text, before_lives boolean
+  );
+  CREATE FUNCTION chaos.note_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+  DECLARE
+    v_before text := CASE WHEN TG_OP = 'INSERT' THEN '' ELSE OLD.member_id END;
+    v_row record;
+  BEGIN
+    IF TG_OP = 'DELETE' THEN v_row := OLD; ELSE v_row := NEW; END IF;
+    INSERT INTO chaos.holds
+      (at_ms, group_name, topic_id, partition, member_id, before_id, before_lives)
+    VALUES (
+      extract(epoch FROM clock_timestamp()) * 1000, v_row.group_name, v_row.topic_id, v_row.partition,
+      CASE WHEN TG_OP = 'DELETE' THEN '' ELSE NEW.member_id END, v_before,
+      EXISTS (
+        SELECT FROM ${schema}.members m
+        WHERE m.group_name = v_row.group_name AND m.member_id = v_before AND NOT m.is_away
+        AND m.expires_at_ms > extract(epoch FROM clock_timestamp()) * 1000
+      )
+    );
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER chaos_hold AFTER INSERT OR UPDATE OR DELETE ON ${schema}.assignments
+    FOR EACH ROW EXECUTE FUNCTION chaos.note_hold();
+  CREATE TABLE chaos.backwards (group_name text, partition int4, was int8, became int8);
+  CREATE FUNCTION chaos.note_backwards() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    INSERT INTO chaos.backwards
+      VALUES (NEW.group_name, NEW.partition, OLD.committed_offset, NEW.committed_offset);
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER chaos_backwards AFTER UPDATE ON ${schema}.offsets
+    FOR EACH ROW WHEN (NEW.committed_offset < OLD.committed_offset)
+    EXECUTE FUNCTION chaos.note_backwards();
   CREATE TRIGGER chaos_flush AFTER INSERT ON ${schema}.flushes
     FOR EACH ROW EXECUTE FUNCTION chaos.note_flush();
   CREATE TRIGGER chaos_move AFTER UPDATE ON ${schema}.partitions
@@ -71,6 +107,12 @@ export interface Upkeep {
   readonly merged: number;
   readonly deleted: number;
   readonly swept: number;
+}
+
+export interface MemberHoldings {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+  readonly partitions: readonly number[];
 }
 
 export class Witness {
@@ -155,6 +197,75 @@ export class Witness {
           };
         });
     });
+  }
+
+  /** Who held which partition of the topic in which group, in the order in which it came about. */
+  async holds(topicId: string): Promise<readonly Hold[]> {
+    const rows = await this.#sql`
+      SELECT * FROM chaos.holds WHERE topic_id = ${topicId} ORDER BY seq`;
+    return rows.map((row) => ({
+      at: Number(row.at_ms),
+      group: String(row.group_name),
+      partition: Number(row.partition),
+      memberId: String(row.member_id),
+      before: String(row.before_id),
+      beforeLives: row.before_lives === true,
+    }));
+  }
+
+  /** The identity that a client has in a group, and its partitions; undefined while it is no member. */
+  async memberOf(
+    group: string,
+    clientId: string,
+    signal?: AbortSignal,
+  ): Promise<MemberHoldings | undefined> {
+    const rows = await this.#patiently("the database to tell of a member", signal, async () => {
+      return this.#sql`
+        SELECT m.member_id, m.member_epoch,
+          (SELECT array_agg(a.partition) FROM assignments a
+            WHERE a.group_name = m.group_name AND a.member_id = m.member_id) AS partitions
+        FROM members m WHERE m.group_name = ${group} AND m.client_id = ${clientId}
+        ORDER BY m.joined_epoch DESC LIMIT 1`;
+    });
+    const row = rows[0];
+    if (row === undefined) return undefined;
+    return {
+      memberId: String(row.member_id),
+      memberEpoch: Number(row.member_epoch),
+      partitions: ((row.partitions ?? []) as unknown[]).map(Number),
+    };
+  }
+
+  /** Who holds these partitions in the group now; nobody: empty. */
+  async holdersOf(
+    group: string,
+    partitions: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<readonly string[]> {
+    return this.#patiently("the database to tell who has what in a group", signal, async () => {
+      const rows = await this.#sql`
+        SELECT member_id FROM assignments
+        WHERE group_name = ${group} AND partition = ANY (${partitions as number[]})`;
+      return rows.map((row) => String(row.member_id));
+    });
+  }
+
+  /** How far the group has committed, by partition; 0 where it has not. */
+  async committed(group: string, signal?: AbortSignal): Promise<ReadonlyMap<number, number>> {
+    return this.#patiently("the database to tell what a group has committed", signal, async () => {
+      const rows = await this.#sql`
+        SELECT partition, committed_offset FROM offsets WHERE group_name = ${group}`;
+      return new Map(rows.map((row) => [Number(row.partition), Number(row.committed_offset)]));
+    });
+  }
+
+  /** Of a group that never asks for it: offsets that became smaller, in words. */
+  async backwards(group: string): Promise<readonly string[]> {
+    const rows = await this.#sql`SELECT * FROM chaos.backwards WHERE group_name = ${group}`;
+    return rows.map(
+      (row) =>
+        `${row.group_name} had committed ${row.partition}@${row.was}, then ${row.partition}@${row.became}`,
+    );
   }
 
   async upkeep(): Promise<Upkeep> {

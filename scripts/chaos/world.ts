@@ -9,11 +9,19 @@ import { type PostgresServer, startPostgres } from "../backends/postgres.ts";
 import { type Radosgw, startRadosgw } from "../backends/radosgw.ts";
 import type { RuntimeName } from "../runtimes.ts";
 import { AgentProcess, type ClockShift } from "./agent-process.ts";
-import { ConsumerClient, NewcomersClient, ProducerClient, RereaderClient } from "./clients.ts";
+import {
+  type ClientSettings,
+  ConsumerClient,
+  NewcomersClient,
+  ProducerClient,
+  RereaderClient,
+} from "./clients.ts";
 import type { Say } from "./console.ts";
+import { MemberClient, type MemberOptions, sharedGroups } from "./members.ts";
 import { runtimes } from "./program.ts";
 import { createSeeded, type Seeded } from "./seeded.ts";
 import type { ChaosSettings } from "./settings.ts";
+import { Sink } from "./sink.ts";
 import { StoreProxy } from "./store-proxy.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 import { until } from "./waiting.ts";
@@ -44,12 +52,15 @@ export class World {
   readonly newcomers: NewcomersClient[] = [];
   readonly consumers: ConsumerClient[] = [];
   readonly rereaders: RereaderClient[] = [];
+  /** Of shared groups. Those that come for a while are behind the others. */
+  readonly members: MemberClient[] = [];
   readonly #cleanups: (() => Promise<unknown>)[] = [];
   #database: PostgresServer | undefined;
   #databaseUrl = "";
   #store: Radosgw | undefined;
   #storeProxy: StoreProxy | undefined;
   #witness: Witness | undefined;
+  #sink: Sink | undefined;
 
   constructor(options: WorldOptions) {
     this.options = options;
@@ -67,6 +78,10 @@ export class World {
     return there(this.#witness);
   }
 
+  get sink(): Sink {
+    return there(this.#sink);
+  }
+
   async build(): Promise<void> {
     const { say, settings, signal } = this.options;
     say("starting PostgreSQL and radosgw");
@@ -77,6 +92,9 @@ export class World {
     this.#cleanups.push(() => this.storeProxy.stop());
     this.#witness = new Witness(this.#databaseUrl);
     this.#cleanups.push(() => this.witness.close());
+    this.#sink = new Sink(await database.createDatabase("sink"));
+    this.#cleanups.push(() => this.sink.close());
+    await this.sink.begin();
     say(`starting ${settings.agents} agents on ${runtimes.join(", ")}`);
     const random = createSeeded(settings.seed, "clocks");
     for (let i = 0; i < settings.agents; i++) {
@@ -115,6 +133,19 @@ export class World {
     );
     this.#cleanups.push(() => agent.close());
     return agent;
+  }
+
+  /** One more member of a shared group; not started. */
+  makeMember(group: keyof typeof sharedGroups): MemberClient {
+    const index = this.members.length;
+    const ways = ["poll", "run", "iterate"] as const;
+    const way = group === "booking" ? "sink" : (ways[index % ways.length] ?? "poll");
+    // Every third one has a name that stays.
+    const options: MemberOptions = { group: sharedGroups[group], way, isStatic: index % 3 === 1 };
+    const member = new MemberClient(this.#clientSettings(), index, options, this.sink.url);
+    this.members.push(member);
+    this.#cleanups.push(() => member.close());
+    return member;
   }
 
   trouble(text: string): void {
@@ -158,12 +189,17 @@ export class World {
     await house.close();
   }
 
-  async #startClients(): Promise<void> {
+  #clientSettings(): ClientSettings {
     const { folder, settings } = this.options;
-    const { consumers, partitions, producers, rate, seed } = settings;
+    const { rate, seed } = settings;
     const agents = this.agents.map((it) => it.address);
     const onCrash = (text: string) => this.trouble(text);
-    const shared = { agents, topic, folder, seed, rate, onCrash };
+    return { agents, topic, folder, seed, rate, onCrash };
+  }
+
+  async #startClients(): Promise<void> {
+    const { consumers, members, partitions, producers, seed } = this.options.settings;
+    const shared = this.#clientSettings();
     for (let i = 0; i < producers; i++) this.producers.push(new ProducerClient(shared, i));
     for (let i = 0; i < consumers; i++) this.consumers.push(new ConsumerClient(shared, i));
     // These are left alone, one of each, on one of the runtimes.
@@ -171,7 +207,9 @@ export class World {
     this.rereaders.push(new RereaderClient(shared, seed % runtimes.length, partitions));
     const clients = [...this.producers, ...this.newcomers, ...this.consumers, ...this.rereaders];
     for (const client of clients) this.#cleanups.push(() => client.close());
-    await Promise.all(clients.map((it) => it.start()));
+    // Two of five book.
+    for (let i = 0; i < members; i++) this.makeMember(i % 5 < 3 ? "journaling" : "booking");
+    await Promise.all([...clients, ...this.members].map((it) => it.start()));
   }
 }
 

@@ -8,17 +8,23 @@ import {
   goodLog,
   goodRun,
   goodSenders,
+  goodShared,
   group,
+  hold,
   journalOf,
   read,
   senders,
   withEntry,
 } from "./evidence.ts";
 
-const clean = { lost: 0, duplicated: 0, reordered: 0, fencedWritesAccepted: 0 };
+const clean = {
+  ...{ lost: 0, duplicated: 0, reordered: 0, fencedWritesAccepted: 0 },
+  ...{ doubleOwned: 0, unprocessed: 0 },
+};
 
-function counts({ lost, duplicated, reordered, fencedWritesAccepted }: Verdict): typeof clean {
-  return { lost, duplicated, reordered, fencedWritesAccepted };
+function counts(verdict: Verdict): typeof clean {
+  const { lost, duplicated, reordered, fencedWritesAccepted, doubleOwned, unprocessed } = verdict;
+  return { lost, duplicated, reordered, fencedWritesAccepted, doubleOwned, unprocessed };
 }
 
 /** The verdict over a good run that was changed in one place; not ok, with these counts. */
@@ -30,7 +36,17 @@ function assertSeen(change: Partial<RunEvidence>, expected: Partial<typeof clean
 
 /** As if everybody read this log, and every reader had it so. */
 function everybodyReads(log: Parameters<typeof read>[0]): Partial<RunEvidence> {
-  return { logs: [read(log), read(log, "a2")], groups: [group(journalOf(log))] };
+  const groups = [group(journalOf(log))];
+  return {
+    logs: [read(log), read(log, "a2")],
+    groups,
+    shared: { ...goodShared, groups: [], booked: undefined },
+  };
+}
+
+/** A good run with this changed about its shared groups. */
+function shared(change: Partial<typeof goodShared>): Partial<RunEvidence> {
+  return { shared: { ...goodShared, ...change } };
 }
 
 describe("the checker of a chaos run", () => {
@@ -82,7 +98,10 @@ describe("the checker sees as lost", () => {
     const [first, second] = read(goodLog).partitions;
     assert.ok(first && second);
     const short = { reader: "a1", partitions: [first, { ...second, end: 4 }] };
-    assertSeen({ logs: [short], groups: [] }, { lost: 1 });
+    assertSeen(
+      { logs: [short], groups: [], shared: { ...goodShared, groups: [], booked: undefined } },
+      { lost: 1 },
+    );
     const late = { ...first, logStart: 1, offsets: [1, 2, 3, 4], end: 5 };
     const verdict = checkRun(goodRun({ logs: [{ reader: "a1", partitions: [late, second] }] }));
     assert.ok(verdict.lost > 0);
@@ -195,5 +214,87 @@ describe("the checker sees as accepted although it was fenced", () => {
 
   it("a batch with a lower lease epoch than one before it", () => {
     assertSeen(everybodyReads(withEntry(1, 2, ["p2.0:1:0", 2])), { fencedWritesAccepted: 1 });
+  });
+});
+
+describe("the checker sees of shared groups", () => {
+  const [team, books] = goodShared.groups;
+  assert.ok(team && books);
+
+  it("a partition that the database gives to one member while another one lives and has it", () => {
+    const stolen = hold({
+      at: 6_000,
+      partition: 1,
+      memberId: "M2",
+      before: "M3",
+      beforeLives: true,
+    });
+    assertSeen(shared({ holds: goodShared.holds.toSpliced(2, 2, stolen) }), { doubleOwned: 1 });
+  });
+
+  it("nothing in a partition that moves when its member's session has ended, or it is out", () => {
+    const moved = hold({ at: 6_000, partition: 1, memberId: "M2", before: "M3" });
+    const verdict = checkRun(goodRun(shared({ holds: goodShared.holds.toSpliced(2, 2, moved) })));
+    assert.deepEqual(verdict.findings, []);
+  });
+
+  it("a member that hands out records after its partition was given to another, beyond the clock's error", () => {
+    const late = (at: number) => {
+      const handouts = [at - 10, at].map((it) => {
+        return { at: it, memberId: "M3", partition: 1, from: 1, to: 2 };
+      });
+      return shared({ groups: [{ ...team, handouts: [...team.handouts, handouts] }, books] });
+    };
+    assertSeen(late(6_705), { doubleOwned: 1 });
+    assertSeen(late(6_800), { doubleOwned: 2 });
+    assert.deepEqual(checkRun(goodRun(late(6_500))).findings, []);
+  });
+
+  it("what a member that was stopped hands out after it woke, but for the one thing in its hand", () => {
+    const asleep = (...ats: readonly number[]) => {
+      const handouts = ats.map((at) => ({ at, memberId: "M3", partition: 1, from: 1, to: 2 }));
+      return shared({ groups: [{ ...team, handouts: [handouts] }, books] });
+    };
+    assert.deepEqual(checkRun(goodRun(asleep(2_000, 9_000, 9_000))).findings, []);
+    assertSeen(asleep(2_000, 9_000, 9_001), { doubleOwned: 1 });
+  });
+
+  it("a member that hands out records of a partition that it never had", () => {
+    const stray = { at: 1_000, memberId: "M9", partition: 0, from: 0, to: 1 };
+    assertSeen(shared({ groups: [{ ...team, handouts: [[stray]] }, books] }), { doubleOwned: 1 });
+  });
+
+  it("nothing in a member that gets a partition back and goes on", () => {
+    const holds = [
+      ...goodShared.holds,
+      hold({ at: 10_000, partition: 1, memberId: "M3", before: "" }),
+    ];
+    const more = { at: 10_500, memberId: "M3", partition: 1, from: 2, to: 3 };
+    const groups = [{ ...team, handouts: [...team.handouts, [more]] }, books];
+    assert.deepEqual(checkRun(goodRun(shared({ groups, holds }))).findings, []);
+  });
+
+  it("a record that no member processed", () => {
+    const journals = group(journalOf(goodLog).replace("r 0 1 p2.0:0:0\n", "")).journals;
+    assertSeen(shared({ groups: [{ ...team, journals }, books] }), { unprocessed: 1 });
+  });
+
+  it("a group that processed nothing at all", () => {
+    assertSeen(shared({ groups: [{ ...team, journals: [] }, books] }), { unprocessed: 7 });
+  });
+
+  it("a record that the transactional sink has twice, not at all, or as another one", () => {
+    const { booked = [] } = goodShared;
+    const [first] = booked;
+    assert.ok(first);
+    assertSeen(shared({ booked: [...booked, first] }), { duplicated: 1 });
+    assertSeen(shared({ booked: booked.slice(1) }), { unprocessed: 1 });
+    const other = { ...first, id: "p1.0:9:0" };
+    assertSeen(shared({ booked: booked.with(0, other) }), { reordered: 1, unprocessed: 1 });
+  });
+
+  it("a commit that went back, and a stale member's call that was not refused", () => {
+    assertSeen(shared({ backwards: ["team went back"] }), { reordered: 1 });
+    assertSeen(shared({ staleAccepted: ["a commit of M3"] }), { fencedWritesAccepted: 1 });
   });
 });

@@ -4,8 +4,10 @@ import type {
   LogRead,
   PartitionRead,
   RunEvidence,
+  SharedEvidence,
 } from "../../../scripts/chaos/checker.ts";
 import type { CommittedShare } from "../../../scripts/chaos/fence-check.ts";
+import type { Hold } from "../../../scripts/chaos/group-check.ts";
 import {
   parseReadJournal,
   parseSenderJournal,
@@ -84,6 +86,37 @@ export function commit(share: Omit<CommittedShare, "holder" | "expired">): Commi
   return { ...share, holder: { runId, epoch }, expired: false };
 }
 
+/** The group that journals: m1 processed partition 0, m2 partition 1 after m3 had let go of it. */
+export const goodShared: SharedEvidence = {
+  groups: [
+    {
+      ...{ group: "team", books: false },
+      journals: [parseReadJournal("m1.0", journalOf(goodLog))],
+      handouts: [
+        [{ at: 1_000, memberId: "M1", partition: 0, from: 0, to: 4 }],
+        [{ at: 2_000, memberId: "M3", partition: 1, from: 0, to: 1 }],
+        [{ at: 9_000, memberId: "M2", partition: 1, from: 1, to: 3 }],
+      ],
+    },
+    { group: "books", books: true, journals: [], handouts: [] },
+  ],
+  holds: [
+    hold({ at: 500, partition: 0, memberId: "M1", before: "" }),
+    hold({ at: 600, partition: 1, memberId: "M3", before: "" }),
+    hold({ at: 5_000, partition: 1, memberId: "", before: "M3", beforeLives: true }),
+    hold({ at: 6_000, partition: 1, memberId: "M2", before: "" }),
+  ],
+  backwards: [],
+  staleAccepted: [],
+  booked: goodLog.flatMap((entries, partition) =>
+    entries.map(([id], offset) => ({ partition, offset, id })),
+  ),
+};
+
+export function hold(of: Omit<Hold, "group" | "beforeLives"> & Partial<Hold>): Hold {
+  return { group: "team", beforeLives: false, ...of };
+}
+
 export function goodRun(change: Partial<RunEvidence> = {}): RunEvidence {
   return {
     senders: senders(),
@@ -91,6 +124,7 @@ export function goodRun(change: Partial<RunEvidence> = {}): RunEvidence {
     groups: [group(journalOf(goodLog))],
     commits: goodCommits,
     overtaken: [{ agent: "a1", runId: "R1", newestFlushId: 1 }],
+    shared: goodShared,
     ...change,
   };
 }

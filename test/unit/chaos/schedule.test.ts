@@ -12,6 +12,7 @@ const long: ScheduleSettings = {
   agents: 3,
   producers: 3,
   consumers: 3,
+  members: 3,
 };
 
 describe("the schedule of a chaos run", () => {
@@ -33,7 +34,7 @@ describe("the schedule of a chaos run", () => {
   });
 
   it("never has two faults of one lane at once, and hits only what is there", () => {
-    const free = { life: 0, world: 0 };
+    const free = { life: 0, world: 0, groups: 0 };
     for (const { atMs, kind, lastsMs, target } of createSchedule(long)) {
       const { lane, scope } = faultKinds[kind];
       assert.ok(atMs >= free[lane]);
