@@ -233,11 +233,17 @@ export class GroupSession {
     // An answer that took a whole session says nothing of now.
     if (isLate) return;
     this.#events.renewed(until);
-    this.#events.granted(answer.assigned, answer.sentAt);
+    this.#events.granted(answer.assigned, this.#toldAt(answer));
     this.#target = answer.assigned;
     this.#taking ??= this.#take().finally(() => {
       this.#taking = undefined;
     });
+  }
+
+  /** Since when the time to let go of something has been running: an answer that told of it before may have been lost. */
+  #toldAt({ sentAt, letGoWithinMs }: Answer): number {
+    const { rebalanceTimeoutMs } = this.#settings;
+    return letGoWithinMs > 0 ? sentAt - Math.max(0, rebalanceTimeoutMs - letGoWithinMs) : sentAt;
   }
 
   #ask(persistence: Persistence): Promise<Answer> {
