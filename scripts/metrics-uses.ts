@@ -31,6 +31,9 @@ export const metricUses: Readonly<Partial<Record<InstrumentKey, string>>> = {
   activePartitions: "0 everywhere: nobody writes",
   leaseRenewals: "status lost or error: fail-over is near",
   recordsWritten: "throughput of the agent",
+  indexShares: "memory of every agent: grows with retention, and with what is not merged",
+  indexUnmergedShares:
+    "near mergeSharesTotalMax: merging does not keep up, or begins early because of it",
   writeLatency: "the agent's part of a send",
   grpcRequests: "error rate by method",
   grpcRequestDuration: "slow methods",

@@ -230,6 +230,8 @@ export function buildRooms(
     observe: () => {
       instruments.observe(heldTopics(holdings, topics), budget.used);
       instruments.tailCache.bytes.set(tail.bytes);
+      const { shares, unmerged } = index.census();
+      compaction.indexed(shares, unmerged);
       lag.observe();
       audit.check();
     },

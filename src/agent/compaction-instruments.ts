@@ -13,6 +13,8 @@ export class CompactionInstruments {
   readonly #doomed: GaugeCell;
   readonly #backlogBytes: GaugeCell;
   readonly #backlogSeconds: GaugeCell;
+  readonly #indexShares: GaugeCell;
+  readonly #indexUnmerged: GaugeCell;
 
   constructor(metrics: MetricRegistry) {
     this.#metrics = metrics;
@@ -22,6 +24,8 @@ export class CompactionInstruments {
     this.#doomed = metrics.gauge(catalogue.objectsDoomed);
     this.#backlogBytes = metrics.gauge(catalogue.compactionBacklogBytes);
     this.#backlogSeconds = metrics.gauge(catalogue.compactionBacklogSeconds);
+    this.#indexShares = metrics.gauge(catalogue.indexShares);
+    this.#indexUnmerged = metrics.gauge(catalogue.indexUnmergedShares);
   }
 
   /** A merge ended: an outcome of metadata, or an error's code. */
@@ -38,6 +42,11 @@ export class CompactionInstruments {
   backlog(bytes: number, seconds: number): void {
     this.#backlogBytes.set(bytes);
     this.#backlogSeconds.set(seconds);
+  }
+
+  indexed(shares: number, unmerged: number): void {
+    this.#indexShares.set(shares);
+    this.#indexUnmerged.set(unmerged);
   }
 
   doomed(objects: number): void {

@@ -17,6 +17,11 @@ export interface CompactionOptions {
   readonly mergeAgeMs?: number | undefined;
   /** A partition with so many flush shares that are not merged is merged: each agent's memory holds 56 bytes of each. Default 2,000. */
   readonly mergeSharesMax?: number | undefined;
+  /**
+   * So many flush shares of all partitions that are not merged, in an agent's index, make merging begin sooner: partitions with more
+   * than their part of it are due. About 64 bytes each. Default 4,000,000.
+   */
+  readonly mergeSharesTotalMax?: number | undefined;
   /** How often the merger looks for partitions to be merged. Default 10,000. */
   readonly mergeCheckMs?: number | undefined;
   /** Memory for the segments of one round: with many partitions, more memory makes larger segments. Default 128 MiB. */
@@ -55,6 +60,13 @@ export function resolveCompactionOptions(
     mergeBytes: whole("mergeBytes", options.mergeBytes, 16 * MIB, 1, 1_024 * MIB),
     mergeAgeMs: whole("mergeAgeMs", options.mergeAgeMs, 3_600_000, 1, 30 * DAY_MS),
     mergeSharesMax: whole("mergeSharesMax", options.mergeSharesMax, 2_000, 2, 1_000_000),
+    mergeSharesTotalMax: whole(
+      "mergeSharesTotalMax",
+      options.mergeSharesTotalMax,
+      4_000_000,
+      2,
+      1_000_000_000,
+    ),
     mergeCheckMs: whole("mergeCheckMs", options.mergeCheckMs, 10_000, 10, DAY_MS),
     mergeMemoryBytesMax: whole(
       "mergeMemoryBytesMax",

@@ -29,6 +29,15 @@ export interface LogIndexComponents {
 /** A flush as far as the index is concerned. */
 export type IndexedFlush = Omit<CommittedFlush, "flushId">;
 
+/** What the index of an agent holds. */
+export interface IndexCensus {
+  readonly shares: number;
+  /** Flush shares that are not merged, by whomever. */
+  readonly unmerged: number;
+  /** Partitions with such. */
+  readonly partitions: number;
+}
+
 export class LogIndex {
   readonly #metadata: LogIndexComponents["metadata"];
   readonly #segments: SegmentReferences;
@@ -65,6 +74,18 @@ export class LogIndex {
 
   logs(): Iterable<PartitionLog> {
     return this.#logs.values();
+  }
+
+  /** How much memory is full of what: shares in all, those that are not merged, and the partitions that have such. */
+  census(): IndexCensus {
+    let [shares, unmerged, partitions] = [0, 0, 0];
+    for (const log of this.#logs.values()) {
+      shares += log.size;
+      const waiting = log.unmergedShares;
+      unmerged += waiting;
+      if (waiting > 0) partitions++;
+    }
+    return { shares, unmerged, partitions };
   }
 
   /** This run's flushes are applied by `applyOwn` as they are committed. */

@@ -6,6 +6,7 @@
  * again for each few of them.
  */
 import type { ResolvedCompactionOptions } from "./compaction-options.ts";
+import type { IndexCensus } from "./log-index.ts";
 import type { PartitionLog, Share } from "./partition-log.ts";
 import type { Hold } from "./pending-batch.ts";
 
@@ -42,14 +43,33 @@ interface Candidate {
   readonly ripeness: number;
 }
 
-export function planMerges(holds: Iterable<Hold>, nowMs: number, limits: MergeLimits): MergePlan {
+/**
+ * Shares of one partition that make it due. Each agent has the shares of all partitions in memory: where they are too many together,
+ * those with more than an equal part of what may be are due, of which there is always one, whoever holds it.
+ */
+export function sharesMaxOf(
+  census: IndexCensus,
+  limits: Pick<ResolvedCompactionOptions, "mergeSharesMax" | "mergeSharesTotalMax">,
+): number {
+  const { mergeSharesMax, mergeSharesTotalMax } = limits;
+  if (census.unmerged <= mergeSharesTotalMax) return mergeSharesMax;
+  return Math.max(2, Math.min(mergeSharesMax, Math.floor(mergeSharesTotalMax / census.partitions)));
+}
+
+/** `rests`: partitions that are left alone for now, although they wait. */
+export function planMerges(
+  holds: Iterable<Hold>,
+  nowMs: number,
+  limits: MergeLimits,
+  rests: (hold: Hold) => boolean = () => false,
+): MergePlan {
   const candidates: Candidate[] = [];
   let backlogBytes = 0;
   let oldestMs = Number.POSITIVE_INFINITY;
   for (const hold of holds) {
     const candidate = candidateOf(hold, nowMs, limits);
     if (candidate === undefined) continue;
-    candidates.push(candidate);
+    if (!rests(hold)) candidates.push(candidate);
     backlogBytes += candidate.bytes;
     oldestMs = Math.min(oldestMs, candidate.oldestMs);
   }

@@ -17,7 +17,7 @@ import type { CompactionInstruments } from "./compaction-instruments.ts";
 import type { ResolvedCompactionOptions } from "./compaction-options.ts";
 import type { LogIndex } from "./log-index.ts";
 import { joinPieces } from "./merge-pieces.ts";
-import { type MergePlan, planMerges } from "./merge-plan.ts";
+import { type MergePlan, planMerges, sharesMaxOf } from "./merge-plan.ts";
 import { isSilence, type ReadJob, readJobs, type SourceShare } from "./merge-reader.ts";
 import type { Hold } from "./pending-batch.ts";
 
@@ -83,10 +83,13 @@ export class Merger {
   }
 
   #plan(): MergePlan {
-    const { clock, holdings, instruments } = this.#parts;
+    const { clock, holdings, index, instruments } = this.#parts;
     const now = clock.now();
-    const awake = [...holdings].filter((it) => !this.#rests(it));
-    const plan = planMerges(awake, now, this.#options);
+    const limits = {
+      ...this.#options,
+      mergeSharesMax: sharesMaxOf(index.census(), this.#options),
+    };
+    const plan = planMerges(holdings, now, limits, (hold) => this.#rests(hold));
     const oldest = Number.isFinite(plan.oldestMs) ? Math.max(0, now - plan.oldestMs) : 0;
     instruments.backlog(plan.backlogBytes, oldest / 1_000);
     return plan;

@@ -213,15 +213,19 @@ export class PartitionLog implements TopicPartition {
 
   /** What is not merged, up to about `enoughBytes` and `enoughShares`: how much, and when the oldest of it was appended. */
   unmerged(enoughBytes: number, enoughShares: number): Unmerged {
-    const first = this.find(Math.max(this.#mergedUntil, this.#logStart));
     let [bytes, shares, oldestMs] = [0, 0, Number.POSITIVE_INFINITY];
-    const from = first === undefined ? this.#end : this.#head + first;
-    for (let i = from; i < this.#end && bytes < enoughBytes && shares < enoughShares; i++) {
+    let i = this.#end - this.unmergedShares;
+    for (; i < this.#end && bytes < enoughBytes && shares < enoughShares; i++) {
       bytes += this.#cell(i, LENGTH);
       shares++;
       oldestMs = Math.min(oldestMs, this.#cell(i, APPENDED));
     }
     return { bytes, shares, oldestMs };
+  }
+
+  /** Shares that are not merged. */
+  get unmergedShares(): number {
+    return this.size - (this.find(Math.max(this.#mergedUntil, this.#logStart)) ?? this.size);
   }
 
   /** Calls `wake` after each append until the answered function is called. */

@@ -8,6 +8,8 @@ export type CompactionInstrumentKey =
   | "compactionDuration"
   | "compactionBacklogBytes"
   | "compactionBacklogSeconds"
+  | "indexShares"
+  | "indexUnmergedShares"
   | "objectsDeleted"
   | "objectsDoomed"
   | "sweepObjects"
@@ -49,7 +51,7 @@ export const compactionInstruments: Readonly<
     "gauge",
     "streamhouse.compaction.backlog.bytes",
     "By",
-    "Committed bytes of held partitions that are not merged, at the last look",
+    "Committed bytes of held partitions that are not merged, at the last look; of each no more than makes it due",
     [],
   ),
   compactionBacklogSeconds: define(
@@ -57,6 +59,20 @@ export const compactionInstruments: Readonly<
     "streamhouse.compaction.backlog.seconds",
     "s",
     "Age of the oldest record of held partitions that is not merged, at the last look",
+    [],
+  ),
+  indexShares: define(
+    "gauge",
+    "streamhouse.index.shares",
+    "{share}",
+    "Flush shares and pieces of merged segments in the index, which each agent has of the whole log; about 64 bytes each",
+    [],
+  ),
+  indexUnmergedShares: define(
+    "gauge",
+    "streamhouse.index.unmerged.shares",
+    "{share}",
+    "Those of them that are not merged, held here or elsewhere",
     [],
   ),
   objectsDeleted: define(

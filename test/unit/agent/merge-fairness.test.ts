@@ -1,9 +1,11 @@
 /** No partition is left out of merging because of another one: not by one that is busier, nor by one that cannot be merged. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { sharesMaxOf } from "../../../src/agent/merge-plan.ts";
 import type { AgentOptions } from "../../../src/agent/options.ts";
 import { StreamHouseError } from "../../../src/core/errors.ts";
 import { parseMergedSegmentKey } from "../../../src/format/keys.ts";
+import { Fleet } from "../../fault/fleet.ts";
 import { createTopic, readAll, send, sendAndWait, startAgent } from "./bench-agent.ts";
 import { MemoryStore } from "./memory-store.ts";
 
@@ -99,5 +101,44 @@ describe("merging many partitions", () => {
     await bench.clock.run(120_000);
     assert.deepEqual(mergedUntil(store, 40), new Array(40).fill(1));
     await bench.clock.until(bench.agent.stop());
+  });
+});
+
+describe("the shares of all partitions in memory", () => {
+  it("make a partition due by its equal part, only where they are too many together", () => {
+    const limits = { mergeSharesMax: 2_000, mergeSharesTotalMax: 10_000 };
+    const due = (unmerged: number, partitions: number) =>
+      sharesMaxOf({ shares: unmerged, unmerged, partitions }, limits);
+    assert.equal(due(10_000, 1_000), 2_000);
+    assert.equal(due(10_001, 1_000), 10);
+    assert.equal(due(10_001, 3), 2_000);
+    assert.equal(due(1_000_000, 100_000), 2, "a segment of one share would be no gain");
+  });
+
+  it("stay bounded, whoever holds the partitions: merging begins sooner, and goes back to large segments", async () => {
+    const agent = { ...OPTIONS, mergeAgeMs: 3_600_000, mergeSharesTotalMax: 100 };
+    const fleet = new Fleet();
+    const [a, b] = [await fleet.start("a", { agent }), await fleet.start("b", { agent })];
+    const topicId = await createTopic(a, "t", { partitions: 10 });
+    await fleet.clock.run(4_000);
+    let most = 0;
+    for (let i = 0; i < 30; i++) {
+      for (let partition = 0; partition < 10; partition++) {
+        const holder = (await fleet.holder(topicId, partition)) ?? a;
+        await sendAndWait(holder, "t", [`${i}`], { partition });
+      }
+      await fleet.clock.run(4_000);
+      const merged = mergedUntil(fleet.store, 10).reduce((sum, it) => sum + it, 0);
+      most = Math.max(most, 10 * (i + 1) - merged);
+    }
+    // A round later than the first look beyond the bound.
+    assert.ok(most > 50 && most <= 130, `${most} shares that were not merged`);
+    const merges = await fleet.metadata.listMerges(0, 10_000);
+    assert.ok(merges.length >= 10 && merges.length < 60, `${merges.length} segments`);
+    const expected = Array.from({ length: 30 }, (_, i) => `${i}`);
+    for (let partition = 0; partition < 10; partition++) {
+      assert.deepEqual(await fleet.clock.until(readAll(b, topicId, partition)), expected);
+    }
+    await fleet.stop();
   });
 });
