@@ -37,6 +37,9 @@ export interface FetcherComponents {
 
 const PARTITION_BYTES = 1_048_576;
 
+/** How long it is believed that a member may read what it asked for, ms: a fetch that takes longer is looked at again in the end. */
+const CHECKED_MS = 100;
+
 /** One partition of a request: what can be read, or why not. */
 interface Target {
   readonly asked: FetchPartition;
@@ -56,18 +59,21 @@ export class Fetcher {
   /** @throws StreamHouseError `INVALID_ARGUMENT`, `UNKNOWN_MEMBER`, `GROUP_FENCED`, `OVERLOADED`, `ABORTED`, `AGENT_DRAINING` */
   async fetch(request: FetchRequest, call: CallContext): Promise<FetchResponse> {
     checkRequest(request);
-    if (request.group !== "") await this.#parts.checkMember(request);
     const { clock } = this.#parts;
+    const checkedAt = clock.monotonic();
+    if (request.group !== "") await this.#parts.checkMember(request);
     const until = clock.monotonic() + Math.min(request.maxWaitMs, limits.fetchWaitMsMax);
     const enough = Math.max(1, request.minBytes);
     const waits = request.maxWaitMs > 0;
-    for (let waited = false; ; waited = true) {
+    for (;;) {
       const targets = await Promise.all(request.partitions.map((it) => this.#target(it, waits)));
       const left = until - clock.monotonic();
       if (left <= 0 || isReady(targets, enough)) {
+        const answer = await this.#answer(request, targets, call);
         // What it waited for may be another member's by now.
-        if (waited && request.group !== "") await this.#parts.checkMember(request);
-        return this.#answer(request, targets, call);
+        const isOld = clock.monotonic() - checkedAt > CHECKED_MS;
+        if (isOld && request.group !== "") await this.#parts.checkMember(request);
+        return answer;
       }
       await this.#wait(targets, left, call.signal);
     }

@@ -40,10 +40,7 @@ export class MemberTerm {
   /** A heartbeat was answered: the term lasts until then. */
   extend(until: number): void {
     this.#until = until;
-    this.#timer?.cancel();
-    const { clock } = this.#parts;
-    const look = () => void this.holds();
-    this.#timer = clock.schedule(until - clock.monotonic(), look, { background: true });
+    this.#wait();
   }
 
   /** The membership is over for another reason, or given up. Answers whether there was one. */
@@ -69,6 +66,18 @@ export class MemberTerm {
     this.#lookedAt = now;
     this.#parts.onAsked(now);
     return this.#holdsAt(now);
+  }
+
+  /** Its end is told also while nobody asks. A timer may ring early: then there is something left to wait for. */
+  #wait(): void {
+    this.#timer?.cancel();
+    if (this.#until === undefined) return;
+    const { clock } = this.#parts;
+    const look = () => {
+      if (this.holds()) this.#wait();
+    };
+    const ms = Math.max(1, this.#until - clock.monotonic());
+    this.#timer = clock.schedule(ms, look, { background: true });
   }
 
   #holdsAt(now: number): boolean {

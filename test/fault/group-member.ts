@@ -26,8 +26,8 @@ export interface GroupMemberOptions {
   readonly logger?: Logger;
   /** A defect: what it sends, changed. */
   readonly distort?: (method: string, request: object) => object;
-  /** A defect: a clock that is not what it should be. */
-  readonly clock?: (clock: Clock, pause: Pause) => Clock;
+  /** A defect: its clock stands still while it is stopped. */
+  readonly sleeps?: boolean;
   /** A defect: commits before it works. */
   readonly commitsFirst?: boolean;
 }
@@ -47,14 +47,14 @@ export class GroupMemberProcess {
   readonly #fleet: Fleet;
   readonly #provider = capturingProvider();
   #isDone = false;
+  #stoppedAt = 0;
 
   constructor(fleet: Fleet, model: GroupModel, options: GroupMemberOptions) {
     this.name = options.name;
     this.#fleet = fleet;
     this.#model = model;
     this.#options = options;
-    const own = clockOf(fleet.clock, this.pause, 0);
-    this.#clock = options.clock?.(own, this.pause) ?? own;
+    this.#clock = clockOf(fleet.clock, this.pause, 0);
     const random = seededRandom(options.seed);
     const logger = options.logger ?? silentLogger;
     const shared = { clock: this.#clock, random, logger };
@@ -72,17 +72,34 @@ export class GroupMemberProcess {
     );
     const partitionsOf = (all: readonly { readonly partition: number }[]) =>
       all.map((it) => it.partition);
-    this.consumer.onAssigned((all) => model.assigned(this.name, partitionsOf(all)));
+    this.consumer.onAssigned((all) => model.assigned(this, partitionsOf(all)));
     this.consumer.onRevoked((all) => model.revoked(this.name, partitionsOf(all)));
     this.ended = this.#run();
   }
 
   get isRunning(): boolean {
-    return !this.isDead && !this.pause.paused && !this.#isDone;
+    return !this.isDead && !this.isClosing && !this.pause.paused && !this.#isDone;
+  }
+
+  get isStopped(): boolean {
+    return this.pause.paused;
   }
 
   get registries(): readonly MetricRegistry[] {
     return this.#provider.registries;
+  }
+
+  /** As SIGSTOP. */
+  stop(): void {
+    this.#stoppedAt = this.#fleet.clock.monotonic();
+    this.pause.paused = true;
+  }
+
+  /** As SIGCONT. */
+  wake(): void {
+    if (!this.pause.paused) return;
+    if (this.#options.sleeps) this.pause.sleptMs += this.#fleet.clock.monotonic() - this.#stoppedAt;
+    this.pause.wake();
   }
 
   /** As kill -9. */
@@ -101,7 +118,6 @@ export class GroupMemberProcess {
     for (;;) {
       try {
         for await (const record of this.consumer) {
-          await this.pause.gate();
           await this.#work(record);
         }
         break;
@@ -117,9 +133,10 @@ export class GroupMemberProcess {
   }
 
   async #work(record: ConsumerRecord): Promise<void> {
-    if (this.isDead) return;
     const { partition, offset } = record;
-    this.#model.handOut(this.name, partition, offset);
+    if (!this.isDead) this.#model.handOut(this.name, partition, offset);
+    await this.pause.gate();
+    if (this.isDead) return;
     if (this.#options.commitsFirst) await this.consumer.commit().catch(() => {});
     const ms = this.#options.workMs();
     if (ms > 0) await sleep(this.#clock, ms);
@@ -177,7 +194,7 @@ export class GroupMemberProcess {
   /** Puts it away after the end, dead or alive. */
   async put(): Promise<void> {
     this.isClosing = true;
-    this.pause.wake();
+    this.wake();
     await this.#fleet.clock.until(this.consumer.close());
     await this.#fleet.clock.until(this.ended);
   }

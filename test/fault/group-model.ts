@@ -6,7 +6,18 @@ import assert from "node:assert/strict";
 import type { HeartbeatInput, MetadataStore } from "../../src/metadata/metadata-store.ts";
 import type { FetchRequest } from "../../src/rpc/gen/streamhouse/v1/consumer.ts";
 
+/** A fetch that took no longer was not looked at again before it was answered, ms. */
+const LOOKED_AT_MS = 100;
+
+/** A process that the model looks at. */
+export interface Looked {
+  readonly name: string;
+  /** Its own view counts: it is neither dead nor stopped, nor about to end. */
+  readonly isRunning: boolean;
+}
+
 interface Stay {
+  readonly who: Looked;
   /** When it began, in the order of all that happened. */
   readonly since: number;
   next: number | undefined;
@@ -47,10 +58,10 @@ export class GroupModel {
     this.broken.push(`${Math.round(this.#now())} ms: ${what}`);
   }
 
-  assigned(name: string, partitions: readonly number[]): void {
+  assigned(who: Looked, partitions: readonly number[]): void {
     for (const partition of partitions) {
-      const stay = { since: ++this.#order, next: undefined };
-      this.#staysOf(partition).set(name, stay);
+      const stay = { who, since: ++this.#order, next: undefined };
+      this.#staysOf(partition).set(who.name, stay);
     }
   }
 
@@ -67,6 +78,11 @@ export class GroupModel {
     const stay = this.#staysOf(partition).get(name);
     const last = this.#lastHandOut.get(partition);
     this.#lastHandOut.set(partition, { name, order: ++this.#order });
+    for (const { who } of this.#staysOf(partition).values()) {
+      if (who.name !== name && who.isRunning) {
+        this.fail(`${name} was given ${key} while ${who.name} has not let go of it: doubly owned`);
+      }
+    }
     if (stay === undefined) {
       this.fail(`${name} was given ${key}, which it was not assigned`);
       return;
@@ -138,7 +154,8 @@ export class GroupModel {
     if (group === "") return;
     for (const { topicId, partition } of partitions) {
       const owner = this.#owners.get(`${topicId}/${partition}`);
-      if (owner === undefined || owner.memberId === memberId || owner.at >= this.#now()) continue;
+      if (owner === undefined || owner.memberId === memberId) continue;
+      if (owner.at >= this.#now() - LOOKED_AT_MS) continue;
       this.fail(
         `a fetch of ${memberId} for ${partition} was answered: it is ${owner.memberId}'s since ${Math.round(owner.at)}`,
       );

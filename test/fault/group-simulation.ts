@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import type { ConsumerOptions } from "../../src/consumer/options.ts";
+import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
 import type { Producer } from "../../src/producer/producer.ts";
 import type { FetchRequest } from "../../src/rpc/gen/streamhouse/v1/consumer.ts";
 import { catalogue } from "../../src/telemetry/catalogue.ts";
@@ -21,7 +22,9 @@ const AGENTS = ["a", "b", "c"];
 const MEMBERS_MAX = 6;
 
 /** A defect that is planted: the checks must find it. */
-export type Planted = Pick<GroupMemberOptions, "distort" | "clock" | "commitsFirst">;
+export interface Planted extends Pick<GroupMemberOptions, "distort" | "sleeps" | "commitsFirst"> {
+  readonly metadata?: (metadata: MetadataStore) => MetadataStore;
+}
 
 export class GroupSimulation {
   readonly trace: string[] = [];
@@ -33,9 +36,12 @@ export class GroupSimulation {
   readonly #fleet: Fleet;
   readonly #acknowledged = new Set<string>();
   readonly #members: GroupMemberProcess[] = [];
+  /** How often each agent was stopped or woken. */
+  readonly #stops = new Map<string, number>();
   #producer: Producer | undefined;
   #sent = 0;
   #names = 0;
+  #isFinishing = false;
 
   constructor(seed: number, planted: Planted = {}) {
     this.#planted = planted;
@@ -44,7 +50,8 @@ export class GroupSimulation {
     this.#numbers = () => new DataView(random(four).buffer).getUint32(0);
     const model: GroupModel = new GroupModel(() => this.#fleet.clock.monotonic());
     this.model = model;
-    this.#fleet = new Fleet((metadata) => model.watched(metadata));
+    const around = planted.metadata ?? ((it: MetadataStore) => it);
+    this.#fleet = new Fleet((metadata) => model.watched(around(metadata)));
   }
 
   async run(): Promise<void> {
@@ -96,11 +103,13 @@ export class GroupSimulation {
     const { fetch } = api;
     // Looked at where it is answered.
     (api as { fetch: typeof fetch }).fetch = async (request: FetchRequest, call) => {
+      const stops = this.#stops.get(name) ?? 0;
       const answer = await fetch(request, call).catch((error: unknown) => {
         this.model.refusedFetches++;
         throw error;
       });
-      this.model.fetched(request);
+      // One that was stopped after it had looked cannot know better.
+      if (stops === (this.#stops.get(name) ?? 0)) this.model.fetched(request);
       return answer;
     };
   }
@@ -145,7 +154,7 @@ export class GroupSimulation {
     const name = `${instanceId ?? "d"}#${++this.#names}`;
     const isSlow = this.#below(5) === 0;
     // A slow one takes longer than the group waits now and then, another one longer than it may between two reads.
-    const workMs = () => (isSlow ? this.#below(5_500) : this.#below(60));
+    const workMs = () => this.#below(isSlow && !this.#isFinishing ? 5_500 : 60);
     const consumer: Partial<ConsumerOptions> = {
       groupInstanceId: instanceId,
       maxPollIntervalMs: isSlow && this.#below(2) === 0 ? 4_000 : 20_000,
@@ -157,7 +166,7 @@ export class GroupSimulation {
   }
 
   #close(): void {
-    const live = this.#live.filter((it) => !it.pause.paused);
+    const live = this.#live.filter((it) => !it.isStopped);
     if (live.length === 0) return;
     const member = this.#pick(live);
     this.#note(`${member.name}: closes`);
@@ -173,10 +182,11 @@ export class GroupSimulation {
 
   #stopOrWake(): void {
     if (this.#live.length === 0) return;
-    const { name, pause } = this.#pick(this.#live);
-    this.#note(`${name}: ${pause.paused ? "SIGCONT" : "SIGSTOP"}`);
-    if (pause.paused) pause.wake();
-    else pause.paused = true;
+    const member = this.#pick(this.#live);
+    const { isStopped, name } = member;
+    this.#note(`${name}: ${isStopped ? "SIGCONT" : "SIGSTOP"}`);
+    if (isStopped) member.wake();
+    else member.stop();
   }
 
   #cutOrMend(): void {
@@ -210,6 +220,7 @@ export class GroupSimulation {
     const agent = this.#agent();
     if (agent === undefined) return;
     this.#note(`${agent.name}: agent ${agent.pause.paused ? "SIGCONT" : "SIGSTOP"}`);
+    this.#stops.set(agent.name, (this.#stops.get(agent.name) ?? 0) + 1);
     if (agent.pause.paused) agent.pause.wake();
     else agent.pause.paused = true;
   }
@@ -272,9 +283,10 @@ export class GroupSimulation {
   async #finish(): Promise<void> {
     if (this.model.broken.length > 0) return;
     this.#note("all: finish");
+    this.#isFinishing = true;
     const { clock } = this.#fleet;
     const missing = () => [...this.#acknowledged].filter((it) => !this.model.processed.has(it));
-    for (let i = 0; i < 400 && (i < 20 || missing().length > 0); i++) {
+    for (let i = 0; i < 160 && (i < 20 || missing().length > 0); i++) {
       this.#mend();
       if (this.#fleet.members.size < AGENTS.length) await this.#revive();
       if (this.#live.length < 2) this.#join();
@@ -295,7 +307,7 @@ export class GroupSimulation {
     }
     for (const member of this.#live) {
       member.isCut = false;
-      member.pause.wake();
+      member.wake();
     }
   }
 
