@@ -42,8 +42,9 @@ export type {
   OffsetReset,
   PartitionRef,
   ReadFrom,
+  StartOffset,
+  StartOffsets,
 } from "./consumer/options.ts";
-export type { StartOffset, StartOffsets } from "./consumer/own-offsets.ts";
 export type { Processable } from "./consumer/processing.ts";
 export { deadLetterHeaders } from "./consumer/run-dead-letter.ts";
 export type {

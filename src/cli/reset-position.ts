@@ -82,13 +82,11 @@ function timeOf(text: string): number | undefined {
 
 /** ISO 8601, as Kafka's `--by-duration`: `PT1H30M`, `P2D`, `P1W`. Months and years have no fixed length. */
 function durationMs(text: string): number | undefined {
-  const match =
-    /^P(?:(\d{1,6})W)?(?:(\d{1,6})D)?(?:T(?=\d)(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,6})S)?)?$/.exec(
-      text,
-    );
-  if (match === null || text === "P") return undefined;
+  const parts = /^P(?=.)(\d{1,6}W)?(\d{1,6}D)?(?:T(?=\d)(\d{1,6}H)?(\d{1,6}M)?(\d{1,6}S)?)?$/;
+  const match = parts.exec(text);
+  if (match === null) return undefined;
   const [weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0] = match
     .slice(1)
-    .map((digits) => Number(digits ?? 0));
+    .map((part) => Number(part?.slice(0, -1) ?? 0));
   return ((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000;
 }

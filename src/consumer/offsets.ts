@@ -3,8 +3,8 @@ import { StreamHouseError } from "../core/errors.ts";
 import { partitionKey, type TopicPartition } from "../core/topic.ts";
 import { fromErrorDetail } from "../rpc/status.ts";
 import { askAny, type CallComponents, type Persistence } from "./calls.ts";
-import type { OffsetReset } from "./options.ts";
-import { nameOf, ownOffsets, type StartOffsets } from "./own-offsets.ts";
+import type { OffsetReset, StartOffsets } from "./options.ts";
+import { nameOf, ownOffsets } from "./own-offsets.ts";
 
 /** `timestamp_ms` of ListOffsets for the two ends of the log. */
 export const LATEST = -1;

@@ -2,7 +2,6 @@
 import { invalid } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { checkTopicName } from "../core/topic.ts";
-import type { StartOffsets } from "./own-offsets.ts";
 
 /** Where to begin in a partition for which the group has no offset, or whose offset is gone. */
 export type OffsetReset = "earliest" | "latest" | "error";
@@ -26,6 +25,20 @@ export interface ManualPartition extends PartitionRef {
   /** First offset to read. Default: the group's committed offset, if there is a group, otherwise `offsetReset`. */
   readonly offset?: number | undefined;
 }
+
+/** Where to begin in a partition: the offset of the first record that is wanted. */
+export interface StartOffset extends PartitionRef {
+  readonly offset: number;
+}
+
+/**
+ * Answers where to begin in these partitions. One that is left out begins where it would without the question. `signal` aborts when
+ * the answer is not waited for any more.
+ */
+export type StartOffsets = (
+  partitions: readonly PartitionRef[],
+  options: { readonly signal: AbortSignal },
+) => readonly StartOffset[] | Promise<readonly StartOffset[]>;
 
 /** What a user may set. Either `group` and `topics`, or `assign` (with or without a group for its commits). */
 export interface ConsumerOptions {

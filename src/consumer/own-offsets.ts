@@ -6,21 +6,7 @@ import { abortable } from "../client/abortable.ts";
 import type { Clock } from "../core/clock.ts";
 import { asStreamHouseError, invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import type { PartitionRef } from "./options.ts";
-
-/** Where to begin in a partition: the offset of the first record that is wanted. */
-export interface StartOffset extends PartitionRef {
-  readonly offset: number;
-}
-
-/**
- * Answers where to begin in these partitions. One that is left out begins where it would without the question. `signal` aborts when
- * the answer is not waited for any more.
- */
-export type StartOffsets = (
-  partitions: readonly PartitionRef[],
-  options: { readonly signal: AbortSignal },
-) => readonly StartOffset[] | Promise<readonly StartOffset[]>;
+import type { PartitionRef, StartOffset, StartOffsets } from "./options.ts";
 
 export interface OwnOffsetsComponents {
   readonly clock: Clock;

@@ -192,7 +192,7 @@ describe("the admin client", () => {
     assert.equal(failed.outcome, "unknown");
     const [call, ...more] = calls("commitOffsets");
     assert.deepEqual(call?.request, {
-      ...{ group: "g", memberId: "", memberEpoch: 0 },
+      ...{ group: "g", memberId: "", memberEpoch: 0, forwardOnly: false },
       offsets: [
         { topicId: "id-1", partition: 0, offset: 4, metadata: "" },
         { topicId: "id-1", partition: 2, offset: 0, metadata: "" },

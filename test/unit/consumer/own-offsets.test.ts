@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { PartitionRef } from "../../../src/consumer/options.ts";
-import type { StartOffset, StartOffsets } from "../../../src/consumer/own-offsets.ts";
+import type { PartitionRef, StartOffset, StartOffsets } from "../../../src/consumer/options.ts";
 import { refused, setUp, take, texts, values } from "./setup.ts";
 
 const at = (partition: number, offset: number): StartOffset => ({ topic: "t", partition, offset });
