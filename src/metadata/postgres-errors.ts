@@ -40,6 +40,17 @@ export interface PostgresErrorContext {
   readonly unanswered: ErrorOutcome;
 }
 
+/** What to do where the server did not answer; texts of TLS are those of Node, Bun and Deno. */
+function cureWithoutAnswer(text: string): string {
+  if (/certificate|altname|self.?signed|issuer/i.test(text)) {
+    return "its certificate is not accepted: name its authority's file as sslrootcert=, and the server by a name that the certificate holds";
+  }
+  if (/wrong.version.number|InvalidContentType|corrupt message|EPROTO/i.test(text)) {
+    return "the server offers no TLS: turn it on there (ssl = on), or leave sslmode out";
+  }
+  return "look whether the server runs and can be reached";
+}
+
 /** Keeps a `StreamHouseError` as it is. */
 export function postgresError(error: unknown, context: PostgresErrorContext): StreamHouseError {
   if (StreamHouseError.is(error)) return error;
@@ -50,7 +61,7 @@ export function postgresError(error: unknown, context: PostgresErrorContext): St
     return new StreamHouseError({
       code: "METADATA_UNAVAILABLE",
       kind: "unavailable",
-      message: `${what}: look whether the server runs and can be reached`,
+      message: `${what}: ${cureWithoutAnswer(text)}`,
       outcome: context.unanswered,
       cause: error,
     });

@@ -10,6 +10,7 @@
  */
 import { Buffer } from "node:buffer";
 import { Socket } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import postgres from "postgres";
 import type { Clock } from "../core/clock.ts";
 import type { PostgresHost, ResolvedPostgresOptions } from "./postgres-options.ts";
@@ -177,7 +178,7 @@ export class PostgresLane {
       // A function, because an empty text would make the client look into the environment.
       password: () => password,
       database: options.database,
-      ssl: options.ssl,
+      ssl: tlsOf(options, host),
       max: 1,
       idle_timeout: 0,
       max_lifetime: null,
@@ -221,6 +222,17 @@ export class PostgresLane {
     // By the name of the server's own function, because messages are in its language.
     if (notice.routine === "SyncRepWaitForLSN") this.#notReplicated = true;
   }
+}
+
+/** `verify-full`: the client by itself would compare a certificate with `localhost` where the URL has an IP address. */
+function tlsOf({ ssl, ca }: ResolvedPostgresOptions, { host }: PostgresHost) {
+  if (ssl !== "verify-full") return ssl;
+  return {
+    rejectUnauthorized: true,
+    ...(ca !== undefined && { ca }),
+    checkServerIdentity: (_name: string, certificate: PeerCertificate) =>
+      checkServerIdentity(host, certificate),
+  };
 }
 
 const columnTypes = {

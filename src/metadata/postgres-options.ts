@@ -10,10 +10,13 @@ import { invalid, type StreamHouseError } from "../core/errors.ts";
 export interface PostgresOptions {
   /**
    * `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Several hosts, `HOST1:PORT1,HOST2:PORT2`: the one that is the primary is used, also
-   * after a fail-over. Parameters: `sslmode` (`disable`, the default, `require`, `verify-full`), and as below `schema`,
-   * `connections`, `connect_timeout` (s), `statement_timeout` (ms).
+   * after a fail-over. Parameters: `sslmode` (`disable`, the default; `require`: TLS with whoever answers; `verify-full`: TLS with the
+   * server whose certificate holds the URL's host and comes from a trusted authority), and as below `schema`, `connections`,
+   * `connect_timeout` (s), `statement_timeout` (ms). Where a URL is opened by `serve()`, `sslrootcert` names a file with `ca`.
    */
   readonly url: string;
+  /** PEM text of the authorities to trust, with `sslmode=verify-full`. Default: those that the runtime brings. */
+  readonly ca?: string | undefined;
   /** Instead of the URL's password, asked for each new connection: for those that change. */
   readonly password?: (() => string | Promise<string>) | undefined;
   /** Where the tables are. Default `streamhouse`. */
@@ -37,6 +40,7 @@ export interface ResolvedPostgresOptions {
   readonly password: () => string | Promise<string>;
   readonly database: string;
   readonly ssl: false | "require" | "verify-full";
+  readonly ca: string | undefined;
   readonly schema: string;
   readonly connectionsMax: number;
   readonly connectTimeoutMs: number;
@@ -68,7 +72,8 @@ export function resolvePostgresOptions(options: PostgresOptions): ResolvedPostgr
     user: decodeURIComponent(url.username),
     password: options.password ?? (() => password),
     database,
-    ssl: sslOf(parameters.get("sslmode")),
+    ssl: sslOf(parameters.get("sslmode"), options.ca),
+    ca: options.ca,
     schema,
     connectionsMax: whole(
       "connections",
@@ -117,7 +122,10 @@ function hostOf(text: string): PostgresHost {
   return { host, port: number };
 }
 
-function sslOf(mode: string | null): false | "require" | "verify-full" {
+function sslOf(mode: string | null, ca: string | undefined): false | "require" | "verify-full" {
+  if (ca !== undefined && mode !== "verify-full") {
+    throw bad("an authority to trust (sslrootcert, ca) needs sslmode=verify-full beside it");
+  }
   if (mode === null || mode === "disable") return false;
   if (mode === "require" || mode === "verify-full") return mode;
   throw bad(`sslmode ${mode.slice(0, 20)} is not supported: use disable, require or verify-full`);

@@ -2,6 +2,7 @@
  * Opens a store or metadata that is named by a URL. What a URL needs (an S3 client, a PostgreSQL client) is an optional peer and is
  * loaded only here, when it is asked for. Secrets in a URL never reach a message. Called by `stores.ts`.
  */
+import { readFile } from "node:fs/promises";
 import type { Clock } from "../core/clock.ts";
 import { invalid, type StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
@@ -49,7 +50,20 @@ export async function openMetadataUrl(
     url,
     () => import("../metadata/postgres.ts"),
   );
-  return createPostgresMetadata(components, { url });
+  return createPostgresMetadata(components, { url, ca: await rootCertificate(url) });
+}
+
+/** The file that `sslrootcert` names, as psql knows it. */
+async function rootCertificate(url: string): Promise<string | undefined> {
+  const [, encoded] = /[?&]sslrootcert=([^&#]+)/.exec(url) ?? [];
+  if (encoded === undefined) return undefined;
+  try {
+    return await readFile(decodeURIComponent(encoded), "utf8");
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? "it is no path";
+    const message = `metadata: the file that sslrootcert names cannot be read (${why})`;
+    throw invalid("INVALID_ARGUMENT", message, { field: "metadata", cause });
+  }
 }
 
 function checkScheme(

@@ -36,6 +36,10 @@ const UNCONNECTED: ReadonlySet<string> = new Set([
   "ENETUNREACH",
 ]);
 
+/** Nothing was sent: the TLS handshake came to nothing (https://nodejs.org/api/tls.html#x509-certificate-error-codes). */
+const UNTRUSTED =
+  /^(ERR_TLS_CERT_ALTNAME_INVALID|CERT_[A-Z_]+|[A-Z_]*SELF_SIGNED_CERT[A-Z_]*|UNABLE_TO_[A-Z_]+)$/;
+
 /** The service refused the request before it did anything, and will take it another time. */
 const NOT_NOW: ReadonlySet<string> = new Set([
   "SlowDown",
@@ -129,6 +133,12 @@ function unavailable(
     return make("no region is set: name it with region= in the store's URL, or AWS_REGION", false);
   }
   if (code === "RequestTimeTooSkewed") return make("set this machine's clock", true);
+  if (UNTRUSTED.test(code)) {
+    return make(
+      "the service's certificate is not accepted: name its authority's file in NODE_EXTRA_CA_CERTS, and use an endpoint that the certificate holds",
+      true,
+    );
+  }
   if (UNCONNECTED.has(code)) return make("is the endpoint right, and does it run?", true);
   if (NOT_NOW.has(code) || status === 429) return make("the service is busy: try again", true);
   // A conditional write met another one under way: nothing of this one is there.

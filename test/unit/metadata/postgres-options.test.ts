@@ -16,6 +16,7 @@ describe("options of the PostgreSQL metadata", () => {
       user: "us@er",
       database: "events",
       ssl: false,
+      ca: undefined,
       schema: "streamhouse",
       connectionsMax: 5,
       connectTimeoutMs: 5_000,
