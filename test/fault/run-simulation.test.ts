@@ -11,7 +11,7 @@ describe("consumer.run, whatever happens", () => {
         const result = await new RunSimulation(seed).run(25);
         for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += result[key];
       }),
-      { numRuns: 25, endOnFailure: true },
+      { numRuns: 60, endOnFailure: true },
     );
     for (const [what, times] of Object.entries(sums)) assert.ok(times > 10, `${what}: ${times}`);
   });
