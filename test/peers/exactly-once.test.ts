@@ -125,7 +125,7 @@ describe("exactly once into the application's own database", () => {
     });
   });
 
-  describe("finds with the same checker", { concurrency: 4 }, () => {
+  describe("finds with the same checker", { concurrency: 2 }, () => {
     it("that a woken worker books twice, where the row is moved unconditionally", async () => {
       const { lost, duplicated, woken } = await scenario("unconditional", "before", "stopped");
       assert.deepEqual([lost, woken], [0, "booked"]);
