@@ -107,7 +107,10 @@ export function buildRooms(
   const ledger = new WriteLedger();
   const metadataReachability = new Reachability(clock);
   const [reads, writes] = [new Reachability(clock), new Reachability(clock)];
-  const storeProbe = new StoreProbe({ store: components.store, reads, writes, clock, random });
+  const storeProbe = new StoreProbe({
+    ...{ store: components.store, metadata: components.metadata },
+    ...{ reads, writes, clock, random },
+  });
   const { metadata, sink, store: direct } = measuredPorts(components, telemetry, ledger);
   const store = createCachingStore(
     { store: watchReads(direct, reads), metrics: telemetry.metrics },

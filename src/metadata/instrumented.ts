@@ -42,6 +42,7 @@ const operations: Readonly<Record<Operation, true>> = {
   forgetDoomed: true,
   sweepKeys: true,
   forgetSwept: true,
+  identity: true,
   allocateProducerId: true,
   bumpProducerEpoch: true,
   heartbeat: true,

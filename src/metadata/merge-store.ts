@@ -53,6 +53,11 @@ export interface MergeStore {
    * is refused as `swept`. Excludes commits that are on their way. Answers the keys that may be deleted now.
    */
   sweepKeys(keys: readonly string[]): Promise<readonly string[]>;
+  /**
+   * Tells this metadata from any other: the same text for as long as it lives, in every process. Written into the store where the
+   * records are, so that nobody sweeps what another database refers to.
+   */
+  identity(): Promise<string>;
   /** Forgets keys swept longer ago than this: no writer can still hold one. Answers how many. */
   forgetSwept(olderThanMs: number): Promise<number>;
 }

@@ -1,5 +1,6 @@
 /** Merged segments, and keys that were given up, in PostgreSQL. Part of `createPostgresMetadata`. */
 import { StreamHouseError } from "../core/errors.ts";
+import type { RandomBytes } from "../core/ids.ts";
 import { decodeIndex, encodeIndex } from "../format/chunk-index.ts";
 import { checkSegment, mergeDefect } from "./merge-rules.ts";
 import type { CommittedMerge, MergedSegment, MergeOutcome } from "./merge-store.ts";
@@ -9,10 +10,17 @@ import { arrayOf } from "./postgres-lane.ts";
 import { canExist, partitionOf } from "./postgres-partitions.ts";
 import type { PostgresPool } from "./postgres-pool.ts";
 import { bytesOf, numberOf, type SqlRow, textOf } from "./sql-rows.ts";
+import { drawIdentity, identityText } from "./store-identity.ts";
 
 type MergeTable = Pick<
   MetadataStore,
-  "commitMerge" | "listMerges" | "listDoomed" | "forgetDoomed" | "sweepKeys" | "forgetSwept"
+  | "commitMerge"
+  | "listMerges"
+  | "listDoomed"
+  | "forgetDoomed"
+  | "sweepKeys"
+  | "forgetSwept"
+  | "identity"
 >;
 
 export const MERGE_COLUMNS =
@@ -21,8 +29,18 @@ export const MERGE_COLUMNS =
 /** Commits wait while keys are swept: so many at a time. */
 const SWEPT_AT_ONCE_MAX = 500;
 
-export function createMergeStore(pool: PostgresPool): MergeTable {
+export function createMergeStore(pool: PostgresPool, random: RandomBytes): MergeTable {
   return {
+    async identity() {
+      const [row = {}] = await pool.run(
+        // Asked again it answers the same.
+        { doing: "telling the database's identity", reads: true },
+        "INSERT INTO counters AS c (name, value) VALUES ('identity', $1) " +
+          "ON CONFLICT (name) DO UPDATE SET value = c.value RETURNING value",
+        drawIdentity(random),
+      );
+      return identityText(numberOf(row, "value"));
+    },
     async commitMerge(runId, segment) {
       checkSegment(segment);
       return commitMerge(pool, runId, segment);

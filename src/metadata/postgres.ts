@@ -50,7 +50,7 @@ export async function createPostgresMetadata(
     ...createLeaseStore(pool),
     ...createFlushStore(pool),
     ...createTrimStore(pool),
-    ...createMergeStore(pool),
+    ...createMergeStore(pool, random),
     ...createProducerStore(pool),
     ...createGroupStore(pool),
     ...createLagStore(pool),

@@ -1,12 +1,25 @@
 /** Objects that wait for their deletion and keys that were given up, in SQLite. Part of `createSqliteMetadata`. */
+import type { RandomBytes } from "../core/ids.ts";
 import type { MetadataStore } from "./metadata-store.ts";
-import { textOf } from "./sql-rows.ts";
+import { numberOf, textOf } from "./sql-rows.ts";
 import type { SqliteDatabase } from "./sqlite-database.ts";
+import { drawIdentity, identityText } from "./store-identity.ts";
 
-type SweepStore = Pick<MetadataStore, "listDoomed" | "forgetDoomed" | "sweepKeys" | "forgetSwept">;
+type SweepStore = Pick<
+  MetadataStore,
+  "listDoomed" | "forgetDoomed" | "sweepKeys" | "forgetSwept" | "identity"
+>;
 
-export function createSweepStore(db: SqliteDatabase): SweepStore {
+export function createSweepStore(db: SqliteDatabase, random: RandomBytes): SweepStore {
   return {
+    async identity() {
+      return db.write("telling the database's identity", () => {
+        const sql = "INSERT OR IGNORE INTO counters (name, value) VALUES ('identity', ?)";
+        db.run(sql, drawIdentity(random));
+        const row = db.get("SELECT value FROM counters WHERE name = 'identity'");
+        return identityText(numberOf(row ?? {}, "value"));
+      });
+    },
     async listDoomed(olderThanMs, limit) {
       const sql =
         "SELECT object_key FROM doomed WHERE doomed_at_ms <= ? AND NOT EXISTS " +

@@ -40,7 +40,7 @@ export function createSqliteMetadata(components: SqliteMetadataComponents): Meta
     ...createLeaseStore(db),
     ...createFlushStore(db),
     ...createMergeStore(db),
-    ...createSweepStore(db),
+    ...createSweepStore(db, components.random ?? systemRandom),
     ...createProducerStore(db),
     ...createGroupStore(db),
     ...createLagStore(snapshots),

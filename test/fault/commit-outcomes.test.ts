@@ -123,7 +123,8 @@ describe("a commit of unknown outcome", () => {
     faults.next.commitFlush = Array.from({ length: 40 }, () => "late" as const);
     const error = await failureOf(bench.clock.until(send(bench, "t", ["a"])));
     assert.equal(error.outcome, "unknown");
-    await bench.clock.run(500);
+    // The longest pause between two attempts, after which it gives up.
+    await bench.clock.run(1_500);
     assert.notEqual(bench.agent.runId, before, "the agent began a new run");
     faults.next.commitFlush = [];
     faults.release();

@@ -29,6 +29,16 @@ export function sweepContract(subject: () => MetadataSubject): void {
   const doomedFor = async (ms: number, key: string) =>
     (await subject().metadata.listDoomed(ms, ALL)).includes(key);
 
+  describe("its identity", () => {
+    it("is the same for everybody who asks, also at the same moment", async () => {
+      const { metadata } = subject();
+      const told = await Promise.all(Array.from({ length: 5 }, () => metadata.identity()));
+      told.push(await metadata.identity());
+      assert.equal(new Set(told).size, 1, told.join());
+      assert.match(told[0] ?? "", /^[0-9a-f]{12}$/);
+    });
+  });
+
   describe("doomed objects", () => {
     it("wait by the store's clock, oldest first, until they are forgotten", async () => {
       const { metadata, key } = await dead();

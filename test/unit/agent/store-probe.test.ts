@@ -10,7 +10,10 @@ import type { ObjectStore } from "../../../src/storage/object-store.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { failureOf, memoryMetadata, seededRandom } from "./bench-agent.ts";
 
-function make(change: (store: ObjectStore) => Partial<ObjectStore>) {
+function make(
+  change: (store: ObjectStore) => Partial<ObjectStore>,
+  known?: ReturnType<typeof memoryMetadata>,
+) {
   const clock = new ManualClock();
   const inner = createMemoryStore({ clock });
   const plain: ObjectStore = {
@@ -22,7 +25,7 @@ function make(change: (store: ObjectStore) => Partial<ObjectStore>) {
     delete: (...args) => inner.delete(...args),
   };
   const store = { ...plain, ...change(plain) };
-  const metadata = memoryMetadata(clock);
+  const metadata = known ?? memoryMetadata(clock);
   const agent = createAgent({
     ...{ metadata, store, sink: createObjectSink({ store, clock }), clock },
     ...{ random: seededRandom(1), logger: silentLogger, telemetry: false },
@@ -32,17 +35,17 @@ function make(change: (store: ObjectStore) => Partial<ObjectStore>) {
     for await (const { key } of inner.list("")) keys.push(key);
     return keys;
   };
-  return { agent, clock, metadata, left };
+  return { agent, clock, metadata, store, left };
 }
 
 const refusal = (retriable: boolean, message: string) =>
   new StreamHouseError({ code: "STORE_UNAVAILABLE", kind: "unavailable", retriable, message });
 
 describe("an agent over a remote store", () => {
-  it("starts with one that does what it must, and leaves nothing there", async () => {
+  it("starts with one that does what it must, and leaves there whose it is", async () => {
     const { agent, clock, left } = make(() => ({}));
     await clock.until(agent.start());
-    assert.deepEqual(await left(), []);
+    assert.deepEqual(await left(), ["owner"]);
     await clock.until(agent.stop());
   });
 
@@ -72,8 +75,25 @@ describe("an agent over a remote store", () => {
       },
     }));
     await clock.until(agent.start());
-    assert.deepEqual(await left(), []);
+    assert.deepEqual(await left(), ["owner"]);
     await clock.until(agent.stop());
+  });
+
+  it("does not start over records of another database, which it would sweep as orphans", async () => {
+    const first = make(() => ({}));
+    await first.clock.until(first.agent.start());
+    await first.clock.until(first.agent.stop());
+    const shared = () => first.store;
+    const other = make(shared);
+    const error = await failureOf(other.agent.start());
+    assert.deepEqual([error.code, error.field], ["INVALID_ARGUMENT", "store"]);
+    const [mine, theirs] = [await other.metadata.identity(), await first.metadata.identity()];
+    assert.ok(error.message.includes(mine) && error.message.includes(theirs), error.message);
+    assert.deepEqual(await other.metadata.listRuns(), []);
+    await other.clock.until(other.agent.stop());
+    const again = make(shared, first.metadata);
+    await again.clock.until(again.agent.start());
+    await again.clock.until(again.agent.stop());
   });
 
   it("gives a store that stays away up after some seconds", async () => {
