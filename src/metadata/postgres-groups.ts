@@ -190,7 +190,7 @@ async function commitOffsets(
     numbersOf(inputs),
     arrayOf(inputs.map((it) => it.offset)),
     arrayOf(inputs.map((it) => it.metadata)),
-    String(forwardOnly),
+    forwardOnly,
   );
 }
 
