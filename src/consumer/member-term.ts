@@ -6,11 +6,11 @@
 import type { Clock, Timer } from "../core/clock.ts";
 
 /**
- * Records that are handed out between two readings of the clock, at most, to a handler so fast that reading it for each would cost a
- * tenth of the throughput. They count as handed out together, as those of one `poll` do. A handler that takes longer is looked at for
- * every record.
+ * Records that are handed out between two readings of the clock, at most, to a handler that takes them all in one turn of the event
+ * loop, so fast that reading the clock for each would cost a tenth of the throughput. They count as handed out together, as those of one
+ * `poll` do. A handler that takes longer, or waits for anything, is looked at for every record.
  */
-const CHUNK_MAX = 16;
+const CHUNK_MAX = 8;
 
 /** A handler that takes less than this for a record is a fast one, ms. */
 const FAST_MS = 0.02;
@@ -32,6 +32,8 @@ export class MemberTerm {
   #left = 0;
   #chunk = 1;
   #lookedAt = 0;
+  /** Rings when the turn of the event loop is over in which records were handed out unlooked at. */
+  #turn: Timer | undefined;
 
   constructor(parts: TermComponents) {
     this.#parts = parts;
@@ -48,6 +50,7 @@ export class MemberTerm {
     const was = this.#until !== undefined;
     this.#until = undefined;
     this.#timer?.cancel();
+    this.#endTurn();
     return was;
   }
 
@@ -64,8 +67,20 @@ export class MemberTerm {
     this.#chunk = fast ? Math.min(CHUNK_MAX, 2 * this.#chunk) : 1;
     this.#left = this.#chunk;
     this.#lookedAt = now;
+    if (this.#chunk > 1) this.#lookAfterTurn();
     this.#parts.onAsked(now);
     return this.#holdsAt(now);
+  }
+
+  #lookAfterTurn(): void {
+    this.#turn ??= this.#parts.clock.schedule(0, () => this.#endTurn(), { background: true });
+  }
+
+  #endTurn(): void {
+    this.#turn?.cancel();
+    this.#turn = undefined;
+    this.#left = 0;
+    this.#chunk = 1;
   }
 
   /** Its end is told also while nobody asks. A timer may ring early: then there is something left to wait for. */

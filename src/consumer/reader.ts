@@ -60,7 +60,8 @@ export class Reader {
   get current(): Delivery | undefined {
     const delivery = this.#current;
     if (delivery === undefined || delivery.exhausted || !delivery.valid) return undefined;
-    return delivery.cursor.takeable && !this.#closed ? delivery : undefined;
+    if (!delivery.cursor.takeable || this.#closed) return undefined;
+    return this.#parts.mayHandOut() ? delivery : undefined;
   }
 
   get closed(): boolean {

@@ -142,9 +142,14 @@ export class FakeAgent {
     await Promise.resolve();
     if (this.hanging.has(method)) {
       await new Promise((_, reject) => {
-        const fail = () => reject(unavailable("the call was aborted"));
-        if (call.signal?.aborted) fail();
-        call.signal?.addEventListener("abort", fail);
+        const { signal, timeoutMs = Number.MAX_SAFE_INTEGER } = call;
+        const timer = this.#clock.schedule(timeoutMs, () => fail());
+        const fail = () => {
+          timer.cancel();
+          reject(unavailable("the call was aborted"));
+        };
+        if (signal?.aborted) fail();
+        signal?.addEventListener("abort", fail);
       });
     }
     const fault = this.faults.get(method)?.shift();

@@ -24,6 +24,7 @@ export class FakeGroups {
   readonly commits: CommitOffsetsRequest[] = [];
   readonly members: Map<string, Member> = new Map();
   left = 0;
+  readonly leaves: LeaveRequest[] = [];
   /** What each member is given; undefined: all partitions of its topics. */
   plan: readonly (readonly [topic: string, partition: number])[] | undefined;
   readonly #agent: FakeAgent;
@@ -89,7 +90,9 @@ export class FakeGroups {
     return this.plan === undefined || this.plan.some(([t, p]) => t === topic && p === partition);
   }
 
-  async #leave({ memberId }: LeaveRequest) {
+  async #leave(request: LeaveRequest) {
+    const { memberId } = request;
+    this.leaves.push(request);
     this.left++;
     this.members.delete(memberId);
     return {};
