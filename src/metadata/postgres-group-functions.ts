@@ -65,9 +65,9 @@ export const groupMigration: string = `
     );
   END $$;
 
-  -- Locks the group, then reads the clock, then locks the member that calls and those whose session seems
-  -- to have ended: one that is renewed meanwhile is seen renewed. Topics stay until what is made of them
-  -- is written: deleting one takes its assignments along.
+  -- Locks the group, then reads the clock, then locks the member that calls and those whose session
+  -- seems to have ended: one that is renewed meanwhile is seen renewed. Topics stay until what is
+  -- made of them is written: deleting one takes its assignments along.
   CREATE FUNCTION open_group(p_group text, p_member text, p_topics text[], p_create boolean)
   RETURNS json LANGUAGE plpgsql ${PLANS} AS $$
   DECLARE
@@ -80,7 +80,8 @@ export const groupMigration: string = `
       IF NOT p_create THEN
         RETURN NULL;
       END IF;
-      INSERT INTO consumer_groups (name, epoch) VALUES (p_group, 0) ON CONFLICT (name) DO NOTHING;
+      INSERT INTO consumer_groups (name, epoch) VALUES (p_group, 0)
+        ON CONFLICT (name) DO NOTHING;
     END LOOP;
     v_now := now_ms();
     PERFORM 1 FROM (
@@ -109,7 +110,8 @@ export const groupMigration: string = `
   ) RETURNS void LANGUAGE plpgsql ${PLANS} AS $$
   BEGIN
     UPDATE consumer_groups
-      SET epoch = p_epoch, topics_version = p_version, check_at_ms = p_check_at, active_at_ms = p_now
+      SET epoch = p_epoch, topics_version = p_version, check_at_ms = p_check_at,
+        active_at_ms = p_now
       WHERE name = p_group;
     IF cardinality(p_removed) > 0 THEN
       DELETE FROM members WHERE group_name = p_group AND member_id = ANY (p_removed);
@@ -120,15 +122,16 @@ export const groupMigration: string = `
     )
       SELECT p_group, m.* FROM json_to_recordset(p_members) m (
         "memberId" text, "instanceId" text, "clientId" text, topics text, "joinedEpoch" int8,
-        "memberEpoch" int8, "previousEpoch" int8, "sessionTimeoutMs" int8, "rebalanceTimeoutMs" int8,
-        "expiresAtMs" int8, "isAway" boolean, "isPending" boolean
+        "memberEpoch" int8, "previousEpoch" int8, "sessionTimeoutMs" int8,
+        "rebalanceTimeoutMs" int8, "expiresAtMs" int8, "isAway" boolean, "isPending" boolean
       )
       ON CONFLICT (group_name, member_id) DO UPDATE SET
-        instance_id = excluded.instance_id, client_id = excluded.client_id, topics = excluded.topics,
-        joined_epoch = excluded.joined_epoch, member_epoch = excluded.member_epoch,
-        previous_epoch = excluded.previous_epoch, session_timeout_ms = excluded.session_timeout_ms,
-        rebalance_timeout_ms = excluded.rebalance_timeout_ms, expires_at_ms = excluded.expires_at_ms,
-        is_away = excluded.is_away, is_pending = excluded.is_pending;
+        instance_id = excluded.instance_id, client_id = excluded.client_id,
+        topics = excluded.topics, joined_epoch = excluded.joined_epoch,
+        member_epoch = excluded.member_epoch, previous_epoch = excluded.previous_epoch, session_timeout_ms = excluded.session_timeout_ms,
+        rebalance_timeout_ms = excluded.rebalance_timeout_ms,
+        expires_at_ms = excluded.expires_at_ms, is_away = excluded.is_away,
+        is_pending = excluded.is_pending;
     IF cardinality(p_pending) > 0 THEN
       UPDATE members SET is_pending = true
         WHERE group_name = p_group AND member_id = ANY (p_pending) AND NOT is_pending;
@@ -142,7 +145,8 @@ export const groupMigration: string = `
       ORDER BY a.topic_id, a.partition FOR UPDATE OF a
     ) locked;
     IF cardinality(p_gone_topics) > 0 THEN
-      DELETE FROM assignments a USING unnest(p_gone_topics, p_gone_partitions) i (topic_id, partition)
+      DELETE FROM assignments a
+        USING unnest(p_gone_topics, p_gone_partitions) i (topic_id, partition)
         WHERE a.group_name = p_group AND a.topic_id = i.topic_id AND a.partition = i.partition;
     END IF;
     IF cardinality(p_topics) > 0 THEN

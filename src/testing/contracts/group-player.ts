@@ -1,10 +1,12 @@
 /** A member of a consumer group as a well-behaved client would be: what the parts of the metadata store's contract play with. */
+import type { Topic } from "../../core/topic.ts";
 import type {
   HeartbeatInput,
   HeartbeatResult,
   MemberPartition,
   MetadataStore,
 } from "../../metadata/metadata-store.ts";
+import { fresh } from "./metadata-subject.ts";
 
 export const SESSION_MS = 10_000;
 export const REBALANCE_MS = 30_000;
@@ -107,4 +109,24 @@ export async function settle(players: readonly GroupPlayer[]): Promise<void> {
     if (!moving) return;
   }
   throw new Error("the group does not come to rest");
+}
+
+/** What a test of one group works with. */
+export interface GroupStage {
+  readonly group: string;
+  readonly topic: Topic;
+  readonly player: (
+    memberId: string,
+    instanceId?: string,
+    topics?: readonly string[],
+  ) => GroupPlayer;
+}
+
+/** A new topic and a new group. */
+export async function stageOf(metadata: MetadataStore, partitions: number): Promise<GroupStage> {
+  const group = fresh("group");
+  const topic = await metadata.createTopic({ name: fresh("topic"), partitions, retentionMs: 0 });
+  const player = (memberId: string, instanceId = "", topics: readonly string[] = [topic.name]) =>
+    new GroupPlayer(metadata, { group, memberId, instanceId, topics });
+  return { group, topic, player };
 }

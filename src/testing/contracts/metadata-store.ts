@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { flushContract } from "./metadata-flushes.ts";
+import { groupLifeContract } from "./metadata-group-life.ts";
 import { groupContract } from "./metadata-groups.ts";
 import { hintContract } from "./metadata-hints.ts";
 import { keyContract } from "./metadata-keys.ts";
@@ -41,6 +42,7 @@ export function metadataStoreContract(name: string, contract: MetadataContractSu
     sweepContract(get);
     hintContract(get);
     membershipContract(get);
+    groupLifeContract(get);
     groupContract(get);
     keyContract(get);
 
