@@ -128,7 +128,8 @@ export const groupMigration: string = `
       ON CONFLICT (group_name, member_id) DO UPDATE SET
         instance_id = excluded.instance_id, client_id = excluded.client_id,
         topics = excluded.topics, joined_epoch = excluded.joined_epoch,
-        member_epoch = excluded.member_epoch, previous_epoch = excluded.previous_epoch, session_timeout_ms = excluded.session_timeout_ms,
+        member_epoch = excluded.member_epoch, previous_epoch = excluded.previous_epoch,
+        session_timeout_ms = excluded.session_timeout_ms,
         rebalance_timeout_ms = excluded.rebalance_timeout_ms,
         expires_at_ms = excluded.expires_at_ms, is_away = excluded.is_away,
         is_pending = excluded.is_pending;
