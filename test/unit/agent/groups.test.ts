@@ -125,3 +125,99 @@ describe("committed offsets", () => {
     await bench.clock.until(bench.agent.stop());
   });
 });
+
+describe("a member of several", () => {
+  const beat = (
+    bench: BenchAgent,
+    memberId: string,
+    memberEpoch: number,
+    owned: readonly number[],
+    topicId: string,
+  ) =>
+    bench.agent.api.heartbeat(
+      {
+        ...{ group: "g", memberId, memberEpoch, topics: ["t"], instanceId: "", clientId: "c" },
+        ...{ sessionTimeoutMs: 3_000, rebalanceTimeoutMs: 1_000 },
+        owned: owned.map((partition) => ({ topicId, topic: "t", partition })),
+      },
+      {},
+    );
+
+  async function two() {
+    const bench = await startAgent();
+    const topicId = await createTopic(bench, "t", { partitions: 2 });
+    const first = await beat(bench, "m1", 0, [], topicId);
+    const second = await beat(bench, "m2", 0, [], topicId);
+    const told = await beat(bench, "m1", first.memberEpoch, [0, 1], topicId);
+    const kept = told.assigned[0]?.partition ?? -1;
+    return { bench, topicId, first, second, told, kept, gone: 1 - kept };
+  }
+
+  it("that waits for a partition is asked to come back soon, and the others as usual", async () => {
+    const { bench, second, told } = await two();
+    assert.equal(second.assigned.length, 0);
+    assert.equal(second.heartbeatIntervalMs, 500);
+    assert.equal(told.assigned.length, 1);
+    assert.equal(told.heartbeatIntervalMs, 1_000);
+    await bench.clock.until(bench.agent.stop());
+  });
+
+  it("may fetch what it is to let go of until it has, and what it keeps at the epoch it had: a rebalance refuses nobody", async () => {
+    const { bench, topicId, first, told, kept, gone } = await two();
+    const { memberEpoch } = first;
+    assert.equal(told.memberEpoch, memberEpoch, "it keeps its epoch until it has let go");
+    const m1 = { memberId: "m1", memberEpoch };
+    for (const partition of [kept, gone]) await fetchAs(bench, topicId, { ...m1, partition });
+    const after = await beat(bench, "m1", memberEpoch, [kept], topicId);
+    assert.ok(after.memberEpoch > memberEpoch);
+    await fetchAs(bench, topicId, { ...m1, partition: kept });
+    const refused = await failureOf(fetchAs(bench, topicId, { ...m1, partition: gone }));
+    assert.equal(refused.code, "GROUP_FENCED");
+    const given = await beat(bench, "m2", 2, [], topicId);
+    assert.deepEqual(
+      given.assigned.map((it) => it.partition),
+      [gone],
+    );
+    const early = { memberId: "m2", memberEpoch: given.memberEpoch - 1, partition: gone };
+    assert.equal((await failureOf(fetchAs(bench, topicId, early))).code, "GROUP_FENCED");
+    await fetchAs(bench, topicId, { ...early, memberEpoch: given.memberEpoch });
+    await bench.clock.until(bench.agent.stop());
+  });
+
+  it("whose session has ended is refused at once, also by an agent that knew it as a member a moment ago", async () => {
+    const { bench, topicId, first, kept } = await two();
+    await bench.clock.run(2_999);
+    const m1 = { memberId: "m1", memberEpoch: first.memberEpoch, partition: kept };
+    await fetchAs(bench, topicId, m1);
+    await bench.clock.run(1);
+    assert.equal((await failureOf(fetchAs(bench, topicId, m1))).code, "UNKNOWN_MEMBER");
+    await bench.clock.until(bench.agent.stop());
+  });
+});
+
+describe("offsets of groups that nobody uses", () => {
+  it("are forgotten after their time, with the group, and those of a live one are kept", async () => {
+    const week = 7 * 86_400_000;
+    const bench = await startAgent({ agent: { offsetsCheckMs: 60_000 } });
+    const topicId = await createTopic(bench, "t");
+    await commit(bench, topicId, 0);
+    const groups = async () =>
+      (await bench.agent.api.listGroups({}, {})).groups.map((it) => it.group);
+    bench.clock.advance(week - 120_000);
+    await bench.clock.run(60_001);
+    assert.deepEqual(await groups(), ["g"]);
+    await bench.clock.run(120_001);
+    assert.deepEqual(await groups(), []);
+    await bench.clock.until(bench.agent.stop());
+  });
+
+  it("are kept for ever where that is asked for", async () => {
+    const bench = await startAgent({ agent: { offsetsCheckMs: 60_000, offsetsRetentionMs: 0 } });
+    const topicId = await createTopic(bench, "t");
+    await commit(bench, topicId, 0);
+    bench.clock.advance(365 * 86_400_000);
+    await bench.clock.run(120_000);
+    assert.equal((await bench.agent.api.listGroups({}, {})).groups.length, 1);
+    await bench.clock.until(bench.agent.stop());
+  });
+});
