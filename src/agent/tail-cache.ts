@@ -54,6 +54,8 @@ export class TailCache {
   readonly #tails = new Map<string, Tail>();
   /** One entry for each batch, in the order of commits: whose turn it is to lose its oldest. */
   #order = new Queue<Tail>();
+  /** Entries of dropped tails in it. */
+  #dead = 0;
   #bytes = 0;
 
   /** `evictions` counts the batches that had to make room. */
@@ -117,20 +119,29 @@ export class TailCache {
     for (let i = tail.head; i < tail.batches.length; i++) {
       this.#bytes -= (tail.batches[i] as CachedBatch).charge;
     }
+    this.#dead += tail.length;
     tail.live = false;
     tail.batches = [];
     tail.head = 0;
     this.#tails.delete(tail.key);
+    // Not for each: a run that is lost drops thousands of partitions at once.
+    if (this.#dead * 2 > this.#order.length) this.#forgetDead();
+  }
+
+  #forgetDead(): void {
     const order = new Queue<Tail>();
-    for (let it = this.#order.shift(); it !== undefined; it = this.#order.shift()) {
-      if (it.live) order.push(it);
-    }
+    for (const it of this.#order) if (it.live) order.push(it);
     this.#order = order;
+    this.#dead = 0;
   }
 
   #evict(): void {
     const tail = this.#order.shift();
-    if (tail === undefined || !tail.live) return;
+    if (tail === undefined) return;
+    if (!tail.live) {
+      this.#dead--;
+      return;
+    }
     this.#evictions?.add(1);
     this.#bytes -= tail.shift()?.charge ?? 0;
     if (tail.length === 0) {

@@ -72,6 +72,26 @@ describe("the tail cache", () => {
     assert.equal(cache.bytes, 0);
   });
 
+  it("lets thousands of partitions go at once, as when a run is lost, and keeps its limit for those that come back", () => {
+    const cache = new TailCache(4_000_000);
+    const fill = (from: number) => {
+      for (let i = 0; i < 12; i++) {
+        for (let partition = 0; partition < 5_000; partition++)
+          add(cache, partition, from + i * 10);
+      }
+    };
+    fill(0);
+    // Looking through all that is kept for each of them took minutes, in which the agent's next run was lost, too.
+    for (let partition = 0; partition < 5_000; partition += 2) cache.drop("t", partition);
+    assert.deepEqual(offsets(cache, 2, 0), []);
+    assert.deepEqual(offsets(cache, 1, 110), [110]);
+    fill(120);
+    assert.ok(cache.bytes <= 4_000_000);
+    assert.deepEqual(offsets(cache, 2, 230), [230]);
+    for (let partition = 0; partition < 5_000; partition++) cache.drop("t", partition);
+    assert.equal(cache.bytes, 0);
+  });
+
   it("of size 0 holds nothing", () => {
     const cache = new TailCache(0);
     add(cache, 0, 0);
