@@ -4,12 +4,16 @@ export type {
   AdminCallOptions,
   AgentDescription,
   AgentLoadDescription,
+  ApiKeyDescription,
   ClusterDescription,
   CommittedOffset,
+  CreatedApiKey,
+  CreateKeyOptions,
   CreateTopicOptions,
   GroupDescription,
   GroupListing,
   GroupPhase,
+  KeysAdmin,
   LeaseDescription,
   MemberDescription,
   MemberPartitionDescription,
@@ -20,12 +24,6 @@ export type {
   TopicChanges,
   TopicDescription,
 } from "./client/admin-api.ts";
-export type {
-  ApiKeyDescription,
-  CreatedApiKey,
-  CreateKeyOptions,
-  KeysAdmin,
-} from "./client/admin-keys.ts";
 export type { ApiKey } from "./client/api-key.ts";
 export type { ConsumedBatch } from "./consumer/consumed-batch.ts";
 export type {

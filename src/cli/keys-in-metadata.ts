@@ -1,6 +1,7 @@
 /** API keys straight in metadata, with no agent between: for `streamhouse keys`. Loaded only when it is used. */
 import { Keys, type KeysComponents } from "../agent/keys.ts";
-import { createKeysAdmin, type KeysAdmin } from "../client/admin-keys.ts";
+import type { KeysAdmin } from "../client/admin-api.ts";
+import { createKeysAdmin } from "../client/admin-keys.ts";
 import type { Clock } from "../core/clock.ts";
 import type { RandomBytes } from "../core/ids.ts";
 import { type Logger, silentLogger } from "../core/logger.ts";

@@ -2,7 +2,7 @@
  * `streamhouse keys create | list | revoke`: API keys, straight in the metadata (which is how the first one is made), or asked of an agent
  * with a key that may administer every topic. A key's text goes to standard output once, when it is made, and nowhere else.
  */
-import type { ApiKeyDescription, KeysAdmin } from "../client/admin-keys.ts";
+import type { ApiKeyDescription, KeysAdmin } from "../client/admin-api.ts";
 import { type AccessAction, type AccessRight, accessActions, rightText } from "../core/access.ts";
 import { systemClock } from "../core/clock.ts";
 import { StreamHouseError } from "../core/errors.ts";

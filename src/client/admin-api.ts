@@ -1,7 +1,7 @@
 /** What an admin client offers: its door, in types of their own. Implemented by `admin.ts`. */
+import type { AccessRight } from "../core/access.ts";
 import type { StreamHouseError } from "../core/errors.ts";
 import type { Topic } from "../core/topic.ts";
-import type { KeysAdmin } from "./admin-keys.ts";
 
 /** What every administrative call takes. */
 export interface AdminCallOptions {
@@ -175,6 +175,47 @@ export interface CommittedOffset {
   readonly metadata: string;
   /** ms since 1970. */
   readonly committedAtMs: number;
+}
+
+/** A key, as it is shown: never with its secret. */
+export interface ApiKeyDescription {
+  /** The public part of the key's text: what it is revoked by, and what agents' logs call it. */
+  readonly id: string;
+  readonly name: string;
+  readonly rights: readonly AccessRight[];
+  /** ms since 1970, by the cluster's clock. */
+  readonly createdAtMs: number;
+  /** Refused from here on; undefined: it does not expire. */
+  readonly expiresAtMs: number | undefined;
+  /** Whether that time has come, by the cluster's clock. */
+  readonly isExpired: boolean;
+}
+
+/** A new key, and its text, which nobody can be told again. */
+export interface CreatedApiKey extends ApiKeyDescription {
+  /** `sh_<id>_<secret>`: what `connect({ apiKey })` takes. Keep it where secrets are kept. */
+  readonly text: string;
+}
+
+/** Settings of a new key. */
+export interface CreateKeyOptions extends AdminCallOptions {
+  /** What it may do: 1 to 64 rights. */
+  readonly rights: readonly AccessRight[];
+  /** It is refused this long after its making, ms. Default: it does not expire. */
+  readonly lifeMs?: number | undefined;
+}
+
+/** What an admin client offers for keys. Every method rejects with `StreamHouseError`. */
+export interface KeysAdmin {
+  /**
+   * Makes a key. To replace one, make its follower under the same name, give that to all who use it, then revoke the old one.
+   * @throws StreamHouseError `INVALID_ARGUMENT`, `PERMISSION_DENIED`, `NOT_SUPPORTED` where agents take calls without keys
+   */
+  create(name: string, options: CreateKeyOptions): Promise<CreatedApiKey>;
+  /** Every key in the order of their making, the expired ones with them. */
+  list(options?: AdminCallOptions): Promise<readonly ApiKeyDescription[]>;
+  /** Ends a key: agents refuse it within seconds. False: there was none of this id. */
+  revoke(id: string, options?: AdminCallOptions): Promise<boolean>;
 }
 
 /**

@@ -21,12 +21,13 @@ import type {
   GroupDescription,
   GroupListing,
   GroupPhase,
+  KeysAdmin,
   OffsetPosition,
   PartitionOffset,
   TopicChanges,
   TopicDescription,
 } from "./admin-api.ts";
-import { createKeysAdmin, type KeysAdmin } from "./admin-keys.ts";
+import { createKeysAdmin } from "./admin-keys.ts";
 import { CallTracer } from "./call-tracer.ts";
 import type { Cluster } from "./cluster.ts";
 import { topicOf } from "./topic-message.ts";

@@ -23,6 +23,7 @@ export interface StoredApiKey extends ApiKeyInfo {
   readonly secretHash: Uint8Array;
 }
 
+/** What a key is made of. */
 export interface NewApiKey {
   /** Made by the caller, with the secret. */
   readonly id: string;
@@ -42,6 +43,7 @@ export interface ApiKeyList {
   readonly keys: readonly StoredApiKey[];
 }
 
+/** Keeps keys. Each call is one transaction. */
 export interface KeyStore {
   /** @throws StreamHouseError `INVALID_ARGUMENT` for a bad name, rights or life, an id in use, or when there are too many keys */
   createKey(key: NewApiKey): Promise<ApiKeyInfo>;

@@ -14,6 +14,7 @@ export interface ShownCall {
   readonly tracestate?: string | undefined;
 }
 
+/** Who may call, and what: as a gRPC server asks for it. */
 export interface CallAccess {
   /** The agent's API for callers that show a key in `CallContext.credential`: every method refuses what the key has no right to. */
   readonly api: AgentApi;

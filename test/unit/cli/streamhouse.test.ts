@@ -39,7 +39,8 @@ describe("the program", () => {
     const commands = ["agent", "produce", "consume", "lag", "cluster"];
     const verbs = ["create", "list", "describe", "delete"].map((verb) => `topic ${verb}`);
     const group = ["list", "describe", "reset", "delete"].map((verb) => `group ${verb}`);
-    for (const name of [...commands, ...verbs, ...group]) {
+    const keys = ["create", "list", "revoke"].map((verb) => `keys ${verb}`);
+    for (const name of [...commands, ...verbs, ...group, ...keys]) {
       assert.match(stdout, new RegExp(`^  ${name}\\b`, "m"));
       const help = await run([...name.split(" "), "--help"]);
       assert.deepEqual([help.code, help.stderr], [0, ""]);

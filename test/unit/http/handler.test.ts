@@ -253,4 +253,20 @@ describe("a bearer token", () => {
   it("must not be empty", () => {
     assert.throws(() => createHandler({ token: " " }), { code: "INVALID_ARGUMENT" });
   });
+
+  it("is not the only way where the agent admits others; without either nothing is open", async () => {
+    const admits = async (shown: string | undefined) => shown === "Bearer owner";
+    for (const more of [{ token: "s3cret" }, {}]) {
+      const handler = createHandler({ agent: agent({}), metrics, admits, ...more });
+      const status = async (authorization: string) => {
+        const headers = { authorization };
+        return (await handler(new Request("http://h/metrics", { headers }))).status;
+      };
+      assert.equal(await status("Bearer owner"), 200);
+      assert.equal(await status("Bearer s3cret"), "token" in more ? 200 : 401);
+      assert.equal(await status("Bearer nobody"), 401);
+      assert.equal((await handler(new Request("http://h/metrics"))).status, 401);
+      assert.equal((await handler(new Request("http://h/health"))).status, 200);
+    }
+  });
 });
