@@ -237,9 +237,11 @@ export function membershipContract(subject: () => MetadataSubject): void {
     });
 
     it("do not let go by a request that is older than what they were given", async () => {
-      const { topic, player } = await stage(2);
+      const { player } = await stage(4);
       const { metadata } = subject();
-      const [a, b] = [player("a"), player("b")];
+      const [a, b, c, d] = ["a", "b", "c", "d"].map((it) => player(it)) as [
+        ...[GroupPlayer, GroupPlayer, GroupPlayer, GroupPlayer],
+      ];
       await a.beat();
       await b.beat();
       const beforeItHadAny = b.input;
@@ -247,18 +249,15 @@ export function membershipContract(subject: () => MetadataSubject): void {
       a.letGo();
       await a.beat();
       await b.beat();
-      assert.equal(b.names.length, 1);
-      await a.leave();
-      await b.beat();
-      all(topic, b);
-      // `c` is to get one of them; a heartbeat that `b` sent long ago arrives only now.
-      const c = player("c");
+      assert.equal(b.names.length, 2);
       await c.beat();
-      const late = metadata.heartbeat(beforeItHadAny).catch(() => undefined);
-      assert.deepEqual((await late)?.assigned.length ?? 0, 0);
-      assert.deepEqual((await c.beat()).assigned, []);
-      await settle([b, c]);
-      assert.deepEqual(counts([b, c]), [1, 1]);
+      await d.beat();
+      assert.equal((await b.beat()).revoking.length, 1);
+      // It has not let go. What it sent when it held nothing arrives only now.
+      const late = await metadata.heartbeat(beforeItHadAny);
+      assert.equal(late.revoking.length, 1);
+      await settle([a, b, c, d]);
+      assert.deepEqual(counts([a, b, c, d]), [1, 1, 1, 1]);
     });
   });
 }
