@@ -74,9 +74,11 @@ export class Commits {
   async #commit(points: readonly CommitPoint[]): Promise<void> {
     const { assignment, committer, isClosing, patience } = this.#parts;
     if (isClosing()) throw closed("this consumer");
+    const generations = points.map(({ cursor }) => cursor.generation);
     await committer.commit(points, patience());
-    for (const { cursor, offset } of points) {
-      if (cursor.revoked || offset > cursor.position) continue;
+    for (const [i, { cursor, offset }] of points.entries()) {
+      // After a seek meanwhile it says nothing of what was handed out since.
+      if (cursor.generation !== generations[i] || offset > cursor.position) continue;
       cursor.finished = Math.max(cursor.finished, offset);
     }
     assignment.finished.notify();

@@ -159,6 +159,15 @@ export class Cursor {
     this.halted = false;
   }
 
+  /**
+   * Everything up to `position` was handed out, and there is nothing before `offset` any more: that is next. What is in hand stays so,
+   * and when it is finished, so is the gap.
+   */
+  skip(offset: number): void {
+    if (this.inHand) this.lend(offset - this.position, offset);
+    else this.seek(offset);
+  }
+
   /** Everything fetched is dropped; the next record given out is the one at `offset`, and a commit commits it. */
   seek(offset: number): void {
     this.#before = this.handedOut;

@@ -19,6 +19,8 @@ export class Readiness {
   #starting: Promise<void> | undefined;
   #started = false;
   #waiting = 0;
+  /** Rises when the next read is to start again: a start that is under way then makes nothing ready. */
+  #era = 0;
 
   constructor(parts: ReadinessComponents) {
     this.#parts = parts;
@@ -59,6 +61,7 @@ export class Readiness {
   again(): void {
     this.#started = false;
     this.#starting = undefined;
+    this.#era++;
   }
 
   /** Resolves when no start is under way, or the caller is a listener that the start waits for. */
@@ -67,11 +70,12 @@ export class Readiness {
   }
 
   async #start(): Promise<void> {
+    const era = this.#era;
     try {
       await this.#parts.start();
-      this.#started = true;
+      if (era === this.#era) this.#started = true;
     } catch (error) {
-      this.#starting = undefined;
+      if (era === this.#era) this.#starting = undefined;
       if (this.#waiting === 0) this.#parts.fail(error);
       throw error;
     }

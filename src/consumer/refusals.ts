@@ -116,7 +116,7 @@ export class Refusals {
       to,
     });
     // What was fetched before is given out first; with nothing of that kind the position moves at once.
-    if (cursor.position === from) cursor.seek(to);
+    if (cursor.position === from) cursor.skip(to);
     cursor.fetchOffset = to;
     cursor.halted = false;
     onMoved();

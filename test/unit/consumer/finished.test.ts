@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { StreamHouseError } from "../../../src/core/errors.ts";
+import { setUp, texts, values } from "./setup.ts";
+import { WorkBench } from "./work-bench.ts";
+
+const zero = { topic: "t", partition: 0 };
+const keyed = { key: (value: unknown) => String(value).slice(0, 1) };
+
+describe("what a consumer is done with", () => {
+  it("is not what an earlier commit was of, after a seek back while it was under way", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", values(10));
+    const consumer = open({ autoCommitIntervalMs: 1_000 });
+    await until(consumer.poll(1_000));
+    agent.hanging.add("commitOffsets");
+    const committing = consumer.commit();
+    await clock.run(100);
+    consumer.seek("t", 0, 2);
+    assert.deepEqual(texts(await until(consumer.poll(1_000))), values(8, 2));
+    agent.hanging.clear();
+    await until(committing);
+    await clock.run(10_000);
+    assert.equal(agent.groups.committed("t"), 2, "eight records are in the application's hands");
+    await until(consumer.close());
+    assert.equal(agent.groups.committed("t"), 2);
+  });
+
+  it("by a run leaves out no record in its hands when the log's start passes them", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", ["a1", "a2", "b1"], keyed);
+    const consumer = open({ autoCommitIntervalMs: 1_000 });
+    const bench = new WorkBench();
+    const done = consumer.run(bench.handler);
+    await clock.run(100);
+    assert.deepEqual(bench.working, ["a1", "b1"]);
+    Object.assign(agent.log("t"), { logStart: 100, next: 100, batches: [] });
+    await agent.append("t", ["a3", "b2"], keyed);
+    await clock.run(5_000);
+    assert.equal(agent.groups.committed("t") ?? 0, 0, "nothing has been finished");
+    await bench.finish("a1", "b1");
+    await clock.run(5_000);
+    assert.deepEqual(bench.working, ["a2", "b2"]);
+    assert.equal(agent.groups.committed("t"), 1);
+    await bench.finish("a2");
+    assert.deepEqual(bench.working, ["b2", "a3"], "what is behind the gap comes after it");
+    await clock.run(5_000);
+    assert.equal(agent.groups.committed("t"), 100);
+    await bench.finish("a3", "b2");
+    await until(consumer.close());
+    await done;
+    assert.equal(agent.groups.committed("t"), 102);
+    assert.equal(clock.pending, 0);
+  });
+});
+
+describe("a read", () => {
+  it("joins anew when the membership ended while the first assignment was being taken over", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", values(1));
+    const consumer = open({ groupInstanceId: "billing-0" });
+    const told = Promise.withResolvers<void>();
+    const forget = consumer.onAssigned(() => told.promise);
+    assert.deepEqual(await until(consumer.poll(100)), []);
+    agent.groups.expel();
+    agent.fault("heartbeat", new StreamHouseError({ ...unknown, message: "who?" }));
+    agent.fault("heartbeat", new StreamHouseError({ ...inUse, message: "another lives" }));
+    await clock.run(5_000);
+    forget();
+    told.resolve();
+    await clock.run(100);
+    await assert.rejects(until(consumer.poll(100)), { code: "INSTANCE_ID_IN_USE" });
+    assert.deepEqual(texts(await until(consumer.poll(5_000))), ["v0"]);
+    assert.deepEqual(consumer.assignment(), [zero]);
+    await until(consumer.close());
+  });
+});
+
+const unknown = { code: "UNKNOWN_MEMBER", kind: "fenced" } as const;
+const inUse = { code: "INSTANCE_ID_IN_USE", kind: "conflict" } as const;
