@@ -5,6 +5,7 @@ import type { Workload } from "../workload.ts";
 import { sharedBackends } from "./cluster.ts";
 import { costContenders } from "./cost.ts";
 import { fleetContenders, SharedFleet } from "./figures.ts";
+import { groupContenders } from "./groups.ts";
 
 /** What is measured of which fleet: agents, partitions. */
 const fleets = [
@@ -25,6 +26,13 @@ const fleets = [
   { agents: 3, partitions: 10_000, only: ["produce"] },
 ] as const;
 
+/** Consumer groups: how many, members of each, partitions. */
+const groups = [
+  { groups: 1, members: 100, partitions: 1_000 },
+  { groups: 1, members: 500, partitions: 1_000 },
+  { groups: 100, members: 5, partitions: 1_000 },
+] as const;
+
 export function scalePhases(settings: BenchSettings, workload: Workload): readonly Phase[] {
   const { scale } = settings;
   const backends = sharedBackends();
@@ -34,6 +42,7 @@ export function scalePhases(settings: BenchSettings, workload: Workload): readon
       const shared = new SharedFleet(backends, { agents, partitions });
       return { ...rounds, contenders: fleetContenders(scale, workload, shared, only) };
     }),
+    ...groups.map((it) => ({ ...rounds, contenders: groupContenders(scale, it) })),
     { ...rounds, contenders: costContenders(scale, workload, backends) },
   ];
 }

@@ -34,6 +34,9 @@ const producerKinds: readonly ProducerOptions[] = [
   { lingerMs: 20, compression: "gzip" },
 ];
 
+/** A program that ends with this exit code wants to be started again, as by a supervisor. */
+export const startAgainCode = 75;
+
 /** A program that is started again under a new number. */
 export abstract class Client {
   readonly settings: ClientSettings;
@@ -59,6 +62,10 @@ export abstract class Client {
     this.#process = child;
     void child.end().then(() => {
       if (this.#endExpected || this.#process !== child) return;
+      if (child.exitCode === startAgainCode) {
+        void this.start();
+        return;
+      }
       this.settings.onCrash(`${this.name} ended by itself; its log is ${log}`);
     });
   }

@@ -19,7 +19,7 @@ export interface Hold {
   readonly memberId: string;
   /** Who had it right before; empty: nobody. */
   readonly before: string;
-  /** That one's session had not ended, and it was still in the group. */
+  /** That one's session had not ended, it was still in the group, and it had time left to let go. */
   readonly beforeLives: boolean;
 }
 

@@ -68,6 +68,9 @@ const triggers = `
         SELECT FROM ${schema}.members m
         WHERE m.group_name = v_row.group_name AND m.member_id = v_before AND NOT m.is_away
         AND m.expires_at_ms > extract(epoch FROM clock_timestamp()) * 1000
+      ) AND NOT (
+        TG_OP = 'UPDATE' AND OLD.revoke_by_ms > 1
+        AND OLD.revoke_by_ms <= extract(epoch FROM clock_timestamp()) * 1000
       )
     );
     RETURN NULL;

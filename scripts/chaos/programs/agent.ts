@@ -3,10 +3,12 @@
  * have, so that merging, deleting and sweeping happen within a run. SIGTERM lets it finish. Started by `agent-process.ts` with its
  * settings as JSON.
  */
+import { once } from "node:events";
 import process from "node:process";
 import type { AgentOptions } from "../../../src/agent/options.ts";
 import { createStderrLogger } from "../../../src/cli/cli-io.ts";
 import { serve } from "../../../src/serve/serve.ts";
+import { onStopSignal } from "../../../src/serve/signals.ts";
 
 export interface AgentSettings {
   readonly store: string;
@@ -17,9 +19,13 @@ export interface AgentSettings {
 }
 
 process.stderr.on("error", () => {});
-await serve({
+const stop = new AbortController();
+const forgetSignals = onStopSignal(() => stop.abort());
+const served = await serve({
   ...(JSON.parse(process.argv[2] ?? "{}") as AgentSettings),
   readiness: "standby",
-  signals: true,
   logger: createStderrLogger((line) => process.stderr.write(`${line}\n`)),
 });
+if (!stop.signal.aborted) await once(stop.signal, "abort");
+await served.stop();
+forgetSignals();
