@@ -137,23 +137,30 @@ export class LogIndex {
     return this.#next;
   }
 
-  /** Reads bounds from metadata into the logs, making those that are not there. */
+  /** Reads bounds from metadata into the logs, making those that are not there. What metadata does not know is gone for ever. */
   async refreshBounds(partitions: readonly TopicPartition[]): Promise<void> {
     const behind: PartitionLog[] = [];
+    const gone = new Set(partitions.map((it) => partitionKey(it.topicId, it.partition)));
     for (const bounds of await this.#metadata.partitionBounds(partitions)) {
+      gone.delete(partitionKey(bounds.topicId, bounds.partition));
       const log = this.ensure(bounds.topicId, bounds.partition, bounds.logStartOffset);
       log.raise(bounds);
       if (log.highWatermark < bounds.nextOffset) behind.push(log);
     }
+    for (const key of gone) this.#forget(key);
     if (behind.length > 0) await this.refresh();
+  }
+
+  #forget(key: string): void {
+    const log = this.#logs.get(key);
+    this.#logs.delete(key);
+    log?.stir();
   }
 
   /** The partitions of a topic that is gone. */
   dropTopics(gone: (topicId: string) => boolean): void {
     for (const [key, log] of this.#logs) {
-      if (!gone(log.topicId)) continue;
-      this.#logs.delete(key);
-      log.stir();
+      if (gone(log.topicId)) this.#forget(key);
     }
   }
 

@@ -92,6 +92,22 @@ describe("the index of the log", () => {
     await inner.close();
   });
 
+  it("forgets partitions that are gone, also those of a topic that was deleted before anybody here knew of it", async () => {
+    const { inner, topicId } = await written(3);
+    const [topic] = await inner.listTopics();
+    assert.ok(topic);
+    await inner.deleteTopic(topic.name);
+    const index = indexOf(inner);
+    await index.refresh();
+    assert.equal(index.get(topicId, 0)?.size, 3, "its flushes are still in the table");
+    let woken = 0;
+    index.get(topicId, 0)?.watch(() => woken++);
+    await index.refreshBounds([{ topicId, partition: 0 }]);
+    assert.equal(index.get(topicId, 0), undefined);
+    assert.equal(woken, 1, "whoever waits looks again");
+    await inner.close();
+  });
+
   it("is read once more, however many ask while it is being read, and each gets a read that began later", async () => {
     const { inner, metadata, faults, topicId, write } = await written(1);
     const index = indexOf(metadata);
