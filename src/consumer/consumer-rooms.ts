@@ -290,8 +290,10 @@ export class ConsumerRooms {
     this.#telemetry.close();
   }
 
+  /** Reads have a signal; a question may be a listener's, which a start would wait for. */
   async #ready(signal?: AbortSignal): Promise<void> {
     if (this.#closing !== undefined) throw closed("this consumer");
+    if (signal === undefined && this.listeners.telling) return;
     await this.#readiness.by(Number.POSITIVE_INFINITY, signal);
   }
 

@@ -33,7 +33,7 @@ export class Readiness {
   async by(until: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { clock, listeners } = this.#parts;
     // A listener of the first assignment runs within the start: what it asks for must not wait for itself.
-    if (this.#started || listeners.telling) return true;
+    if (this.#started || (listeners.telling && this.#starting !== undefined)) return true;
     this.#starting ??= this.#start();
     this.#waiting++;
     try {

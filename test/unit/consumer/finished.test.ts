@@ -77,6 +77,52 @@ describe("a read", () => {
     assert.deepEqual(consumer.assignment(), [zero]);
     await until(consumer.close());
   });
+
+  it("joins anew while the application is still being told what it lost", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", values(2));
+    const consumer = open({ maxPollIntervalMs: 20_000 });
+    const told = Promise.withResolvers<void>();
+    consumer.onRevoked(() => told.promise);
+    const iterator = consumer[Symbol.asyncIterator]();
+    await until(iterator.next());
+    await clock.run(30_000);
+    assert.equal(agent.groups.members.size, 0, "out of the group");
+    const next = iterator.next();
+    await clock.run(5_000);
+    told.resolve();
+    await clock.run(5_000);
+    assert.equal(agent.groups.members.size, 1, "and back");
+    assert.equal((await until(next)).value?.text(), "v0");
+    await until(consumer.close());
+    assert.equal(clock.pending, 0);
+  });
+
+  it("of a run does so too, and what a listener asks does not wait for the listener", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t");
+    await agent.append("t", ["a1"], keyed);
+    const consumer = open({ maxPollIntervalMs: 20_000 });
+    const bench = new WorkBench();
+    const told = Promise.withResolvers<void>();
+    consumer.onRevoked(async () => {
+      await consumer.lags();
+      await told.promise;
+    });
+    const done = consumer.run(bench.handler);
+    await clock.run(30_000);
+    assert.equal(agent.groups.members.size, 0, "out of the group");
+    await bench.finish("a1");
+    await clock.run(5_000);
+    told.resolve();
+    await clock.run(5_000);
+    assert.equal(agent.groups.members.size, 1, "and back");
+    await bench.finish("a1");
+    await until(consumer.close());
+    await done;
+    assert.equal(agent.groups.committed("t"), 1);
+  });
 });
 
 const unknown = { code: "UNKNOWN_MEMBER", kind: "fenced" } as const;
