@@ -16,6 +16,14 @@ import { topic, type World } from "./world.ts";
 
 const refusals: ReadonlySet<string> = new Set(["GROUP_FENCED", "UNKNOWN_MEMBER"]);
 
+/** A program that is still starting knows nothing of signals, and could not leave in order. */
+export async function joined(world: World, member: MemberClient): Promise<void> {
+  const { signal } = world.options;
+  const { group } = member.options;
+  const look = () => world.witness.memberOf(group, member.clientId, signal);
+  await until(`${member.name} to be a member`, look, { signal });
+}
+
 export class Regrouping {
   /** What was not refused, in words. */
   readonly staleAccepted: string[] = [];
@@ -30,6 +38,7 @@ export class Regrouping {
   async memberRestart(member: MemberClient | undefined, lastsMs: number): Promise<void> {
     if (member === undefined) return;
     try {
+      await joined(this.#world, member);
       await member.finish(this.#signal);
     } catch (error) {
       this.#signal.throwIfAborted();
@@ -87,6 +96,7 @@ export class Regrouping {
   async memberMore(lastsMs: number, random: Seeded): Promise<void> {
     const member = this.#world.makeMember(random.chance(0.7) ? "journaling" : "booking");
     await member.start();
+    await joined(this.#world, member);
     await this.#wait(lastsMs);
     if (random.chance(0.5)) await member.kill();
     else {

@@ -7,6 +7,7 @@ import { Injector } from "./injector.ts";
 import { installServers } from "./install.ts";
 import { readLog } from "./log-reader.ts";
 import { MemberClient, sharedGroups } from "./members.ts";
+import { joined } from "./regrouping.ts";
 import { createSchedule } from "./schedule.ts";
 import type { ChaosSettings } from "./settings.ts";
 import { until } from "./waiting.ts";
@@ -114,7 +115,7 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
   say("shared groups process everything");
   await processAll(world, ends);
   const members = world.members.filter((it) => it.running);
-  await Promise.all(members.map((it) => orTrouble(world, it, it.finish(signal))));
+  await Promise.all(members.map((it) => orTrouble(world, it, finish(world, it))));
   say("reading the log through each agent");
   const topicId = partitions[0]?.topicId ?? "";
   const logs: RunEvidence["logs"][number][] = [];
@@ -136,6 +137,11 @@ async function drain(world: World, injector: Injector): Promise<RunEvidence> {
       booked: await world.sink.booked(),
     },
   };
+}
+
+async function finish(world: World, member: MemberClient): Promise<void> {
+  await joined(world, member);
+  await member.finish(world.options.signal);
 }
 
 /** What a group does not get to within any patience is for the judge to count. */

@@ -1,7 +1,7 @@
 /**
- * `npm run chaos` in its short form: three agents on Node, Bun and Deno over a real S3 server and a real PostgreSQL, producers and
- * consumers on the three, each fault once. What counts is the checker's verdict, never a time. And however a run ends, nothing of it
- * is left.
+ * `npm run chaos` in its short form: three agents on Node, Bun and Deno over a real S3 server and a real PostgreSQL, producers, consumers
+ * and members of shared groups on the three, each fault once. What counts is the checker's verdict, never a time. And however a run
+ * ends, nothing of it is left.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -61,7 +61,7 @@ describe("many agents under faults", () => {
 
   after(() => rmSync(scratch, { recursive: true, force: true }));
 
-  it("lose, duplicate and reorder nothing, and nobody who was overtaken writes", async () => {
+  it("lose, duplicate and reorder nothing, nobody who was overtaken writes, and groups process everything, each partition by one member", async () => {
     const mark = randomUUID();
     await using run = start(mark);
     await run.end();
@@ -78,6 +78,8 @@ describe("many agents under faults", () => {
         duplicated: 0,
         reordered: 0,
         fencedWritesAccepted: 0,
+        doubleOwned: 0,
+        unprocessed: 0,
       },
       run.output,
     );
