@@ -1,11 +1,13 @@
 /** What the gate does to a gRPC server of @grpc/grpc-js, and that it leaves the others alone. */
 import assert from "node:assert/strict";
-import { connect, type Settings } from "node:http2";
+import { connect, createSecureServer, type Settings } from "node:http2";
+import { connect as connectTcp, type Socket } from "node:net";
 import { describe, it } from "node:test";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { limits } from "../../../src/core/limits.ts";
 import { serverChannelOptions } from "../../../src/rpc/channel.ts";
 import { Http2Gate, type Http2GateListener } from "../../../src/rpc/http2-gate.ts";
+import { makeCertificates } from "./certificates.ts";
 import { until } from "./fake-agent.ts";
 
 function watched() {
@@ -116,5 +118,24 @@ describe("the HTTP/2 gate", () => {
     await until("another", () => seen.open === 1);
     again.destroy();
     server.forceShutdown();
+  });
+
+  it("breaks connections that are in the middle of a TLS handshake, too", async () => {
+    const { gate } = watched();
+    const { right } = await makeCertificates();
+    const server = createSecureServer({ cert: right.cert, key: right.key });
+    gate.watch(server);
+    const accepted: Socket[] = [];
+    server.on("connection", (socket: Socket) => accepted.push(socket));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as { readonly port: number };
+    const client = connectTcp(port, "127.0.0.1");
+    client.on("error", () => {});
+    await until("it is there", () => accepted.length === 1);
+    assert.equal(gate.connections, 0);
+    await gate.destroyConnections();
+    assert.equal(accepted[0]?.destroyed, true);
+    client.destroy();
+    await new Promise((resolve) => server.close(resolve));
   });
 });
