@@ -97,7 +97,7 @@ describe("/ready of an agent", () => {
     const [status, ...reasons] = await ready(bench.agent, "standby");
     assert.equal(status, 503);
     assert.equal(reasons[0], "the agent's run is over, and no new one has begun");
-    assert.match(reasons[1] ?? "", /^metadata has not answered for \d+ s$/);
+    assert.match(String(reasons[1]), /^metadata has not answered for \d+ s$/);
     bench.faults.down = false;
     assert.ok((await until(bench, true)) <= 3_500);
     assert.equal(await sendAndWait(bench, "t", ["x"]), 0, "and it is true");
