@@ -15,15 +15,15 @@ const BEAT_MS = Math.floor(SESSION_MS / 3);
 const AWAITING_MS = 500;
 const RETRY_MS = 1_000;
 
+/** Told of each heartbeat how long it took, and whether it was refused or not answered. */
+export type BeatListener = (ms: number, failed: boolean) => void;
+
 export class SimulatedMember {
   readonly memberId: string = randomUUID();
   readonly #store: MetadataStore;
   readonly #group: string;
   readonly #topic: string;
-  /** Told of each heartbeat how long it took, ms. */
-  readonly #onBeat: (ms: number) => void;
-  /** Heartbeats that were refused or not answered. */
-  failures = 0;
+  readonly #onBeat: BeatListener;
   #epoch = 0;
   #owned: readonly TopicPartition[] = [];
   #stopping = new AbortController();
@@ -32,7 +32,7 @@ export class SimulatedMember {
   constructor(
     store: MetadataStore,
     of: { readonly group: string; readonly topic: string },
-    onBeat: (ms: number) => void,
+    onBeat: BeatListener,
   ) {
     this.#store = store;
     this.#group = of.group;
@@ -68,8 +68,12 @@ export class SimulatedMember {
     await wait(afterMs, undefined, { signal });
     while (!signal.aborted) {
       const at = performance.now();
-      const pauseMs = await this.#beat().catch((error: unknown) => this.#failed(error));
-      this.#onBeat(performance.now() - at);
+      let failed = false;
+      const pauseMs = await this.#beat().catch((error: unknown) => {
+        failed = true;
+        return this.#failed(error);
+      });
+      this.#onBeat(performance.now() - at, failed);
       await wait(pauseMs, undefined, { signal });
     }
   }
@@ -77,7 +81,6 @@ export class SimulatedMember {
   /** As a consumer does: tries again a little later, and joins anew if it is out of the group. */
   #failed(error: unknown): number {
     if (!StreamHouseError.is(error)) throw error;
-    this.failures++;
     if (error.kind === "fenced") {
       this.#epoch = 0;
       this.#owned = [];
