@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
+import { connect } from "../../src/index.ts";
 import { Child, eventually, root } from "./child.ts";
 import { temporaryFolder } from "./ways.ts";
 
@@ -32,7 +33,7 @@ describe("examples", () => {
 
   it("are all run here", () => {
     const files = readdirSync(`${root}examples`).filter((name) => name.endsWith(".ts"));
-    const run = ["agent", "consumer", "deno", "embedded", "hono", "producer", "prometheus"];
+    const run = ["agent", "consumer", "deno", "embedded", "hono", "producer", "prometheus", "run"];
     assert.deepEqual(
       files.sort(),
       run.map((name) => `${name}.ts`),
@@ -55,6 +56,23 @@ describe("examples", () => {
     const { code, stderr } = await consumer.end("SIGTERM");
     assert.equal(code, 0, stderr);
     assert.equal((await fetch(`${http}/ready`)).status, 200);
+  });
+
+  it("run.ts ships the orders that can be shipped, and says which cannot", async () => {
+    const shipping = example("run.ts", [grpc]);
+    await using house = await connect({ agents: [grpc] });
+    const through = eventually("all of them to be shipped or given up", async () => {
+      const { lags } = await house.admin.describeGroup("shipping");
+      return lags.length === 3 && lags.every((it) => it.lagRecords === 0);
+    });
+    await through.catch(() => shipping.end("SIGKILL"));
+    const { code, stdout, stderr } = await shipping.end("SIGTERM");
+    assert.equal(code, 0, stderr);
+    const lines = stdout.split("\n").filter((line) => line.includes("was not shipped"));
+    const unshipped = [249, 499, 749, 999].map(
+      (order) => `order ${order} was not shipped: the address does not exist`,
+    );
+    assert.deepEqual(lines.sort(), unshipped);
   });
 
   it("embedded.ts sends and reads without a network", async () => {
