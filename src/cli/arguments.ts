@@ -195,7 +195,13 @@ function isAddress(text: string, portMin: number): boolean {
   return port >= portMin && port <= 65_535;
 }
 
-/** Text of the user's as it can stand in a line of ours: short, and without control characters. */
+/**
+ * Text of the user's as it can stand in a line of ours: short, and without control characters. Of a key, or a URL with a password, that was
+ * written where something else belongs (the name of its file, say) the secret is left out.
+ */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
+  const shown = text
+    .replace(/(sh_[0-9A-Za-z]{1,12}_)\S*/, "$1…")
+    .replace(/(:\/\/[^/@\s:]*):\S*@/, "$1:…@");
+  return JSON.stringify(shown.length > 60 ? `${shown.slice(0, 60)}…` : shown);
 }

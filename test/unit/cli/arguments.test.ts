@@ -4,6 +4,7 @@ import {
   Arguments,
   type CommandSpec,
   parseArguments,
+  quote,
   UsageError,
 } from "../../../src/cli/arguments.ts";
 
@@ -43,6 +44,18 @@ describe("arguments", () => {
     assert.equal(args.whole("count", 1, 10), 7);
     assert.equal(args.value("mode"), "a=b");
     assert.ok(args.has("json"));
+  });
+
+  it("repeats no key and no password that was written where something else belongs", () => {
+    const key = `sh_${"a".repeat(12)}_${"S".repeat(43)}`;
+    const url = "postgres://me:Secret/of@mine@db.internal/shop";
+    for (const text of [key, `--api-key=${key}`, `Bearer ${key}`, url, `--metadata=${url}`]) {
+      assert.doesNotMatch(quote(text), /SS|Secret|mine/, text.slice(0, 10));
+      assert.match(quote(text), /sh_a{12}_…|postgres:\/\/me:…@db\.internal/);
+    }
+    assert.doesNotMatch(mistake(`--api-key=${key}`), /SS/);
+    assert.doesNotMatch(mistake("a", key), /SS/);
+    assert.equal(quote("orders.sh_a"), '"orders.sh_a"');
   });
 
   it("uses the fallback where an option is not given, and tells absent ones", () => {
