@@ -3,7 +3,7 @@
  * Never says what was shown: only the public id of a key that was found good. Called by `access.ts`.
  */
 import type { Clock } from "../core/clock.ts";
-import { asStreamHouseError, invalid, type StreamHouseError } from "../core/errors.ts";
+import { asStreamHouseError, invalid, StreamHouseError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { ShownCall } from "../rpc/call-access.ts";
 import { grpcStatusName, grpcStatusOf } from "../rpc/status.ts";
@@ -56,7 +56,7 @@ export class Refusals {
   /** It could not be found out who calls. */
   unavailable(call: ShownCall, thrown: unknown): StreamHouseError {
     const error = asStreamHouseError(thrown, "looking for the API key");
-    return this.#refused(call, "unavailable", error, { error: error.message });
+    return this.#refused(call, "unavailable", untold(error), { error: error.message });
   }
 
   #refused(
@@ -96,6 +96,15 @@ export class Refusals {
     this.#unsaid = 0;
     logger.warn("a call was refused", { ...fields, ...(unsaid > 0 ? { unsaid } : {}) });
   }
+}
+
+/** Whoever calls may be anybody: where metadata is and what is wrong with it stands in the log, and is told to keys that are known. */
+function untold(error: StreamHouseError): StreamHouseError {
+  if (error.code === "OVERLOADED") return error;
+  const { code, kind, retriable, retryAfterMs } = error;
+  const message =
+    "it could not be found out whose API key this is: try again, and look into the agent's log if it goes on";
+  return new StreamHouseError({ code, kind, retriable, retryAfterMs, message });
 }
 
 const strangerText: Readonly<Record<Stranger, string>> = {

@@ -17,7 +17,14 @@ import type {
   ListGroupsResponse,
 } from "../rpc/gen/streamhouse/v1/group.ts";
 import { accessRules, type MissingRight, mayAny, type TopicNames } from "./access-rules.ts";
-import { seenCluster, seenGroup, seenGroups, seenOffsets, seenTopics } from "./access-views.ts";
+import {
+  seenCluster,
+  seenGroup,
+  seenGroups,
+  seenOffsets,
+  seenTopics,
+  topicsOf,
+} from "./access-views.ts";
 import { JoinedReads } from "./joined-reads.ts";
 
 export interface AccessSightComponents {
@@ -94,7 +101,8 @@ export class AccessSight {
 
   async #topicsOfMember(group: string, memberId: string): Promise<readonly string[]> {
     const state = await this.#parts.metadata.describeGroup(group);
-    return state?.members.find((it) => it.memberId === memberId)?.topics ?? [];
+    const member = state?.members.find((it) => it.memberId === memberId);
+    return member === undefined ? [] : topicsOf(member);
   }
 
   async #topicsOfGroup(group: string): Promise<readonly string[]> {
@@ -104,6 +112,6 @@ export class AccessSight {
       metadata.lagSnapshot(group),
     ]);
     const members = state?.members ?? [];
-    return [...rows.map((it) => it.topic), ...members.flatMap((it) => it.topics)];
+    return [...rows.map((it) => it.topic), ...members.flatMap(topicsOf)];
   }
 }

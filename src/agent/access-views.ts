@@ -61,15 +61,21 @@ export function seenGroup(rights: Rights, answer: DescribeGroupResponse): Descri
   // Without a name: a position that was asked for, in a topic that does not exist.
   const lags = answer.lags.filter((it) => it.topic === "" || mayAny(rights, actions, it.topic));
   const members = answer.members.filter((it) =>
-    [
-      ...it.topics,
-      ...it.assigned.map((one) => one.topic),
-      ...it.revoking.map((one) => one.topic),
-    ].every((topic) => mayAny(rights, actions, topic)),
+    topicsOf(it).every((topic) => mayAny(rights, actions, topic)),
   );
   const isSeen = members.length > 0 || lags.some((it) => it.topic !== "");
   const { groupEpoch, state } = isSeen ? answer : { groupEpoch: 0, state: "empty" };
   return { ...answer, groupEpoch, state, members, lags };
+}
+
+/** What a member reads, and what it holds of topics that it has just given up: names, some of them twice. */
+export function topicsOf(member: {
+  readonly topics: readonly string[];
+  readonly assigned: readonly { readonly topic: string }[];
+  readonly revoking: readonly { readonly topic: string }[];
+}): readonly string[] {
+  const { topics, assigned, revoking } = member;
+  return [...topics, ...[...assigned, ...revoking].map((it) => it.topic)];
 }
 
 /** Groups that have an offset, or a member with a partition, in a topic that the key may watch. */

@@ -4,6 +4,7 @@ import { type AccessControl, createAccessControl } from "../../../src/agent/acce
 import { topicNotFound } from "../../../src/agent/topics.ts";
 import type { AccessRight } from "../../../src/core/access.ts";
 import { bearerCredential, createApiKey, formatApiKey } from "../../../src/core/api-key.ts";
+import { StreamHouseError } from "../../../src/core/errors.ts";
 import { createUuid, systemRandom } from "../../../src/core/ids.ts";
 import type { LogFields, Logger } from "../../../src/core/logger.ts";
 import { hashSecret } from "../../../src/core/secret-hash.ts";
@@ -28,6 +29,8 @@ export interface AccessWorld {
   key(rights: readonly AccessRight[], lifeMs?: number): string;
   /** Topics that the agent does not know before it looks for them. */
   hide(...names: readonly string[]): void;
+  /** Metadata cannot be asked for keys any more; the text is its error's. */
+  down(message: string): void;
   refused(): Record<string, number>;
   id(name: string): string;
 }
@@ -45,6 +48,7 @@ export function accessWorld(methods: Partial<AgentApi> = {}): AccessWorld {
   const say = (message: string, fields: LogFields = {}) => void log.push({ message, fields });
   const logger: Logger = { debug: say, info: say, warn: say, error: say };
   const groups = new Map<string, GroupState>();
+  let trouble: string | undefined;
   const telemetry = { ...countingTelemetry(), metrics: createMetricRegistry() };
   const world = {
     snapshot: { asOfMs: 0, rows: [], members: new Map() } as LagSnapshot,
@@ -52,7 +56,10 @@ export function accessWorld(methods: Partial<AgentApi> = {}): AccessWorld {
   const access = createAccessControl({
     ...{ api, clock, logger, telemetry },
     metadata: {
-      listKeys: async () => ({ asOfMs: clock.now(), keys: [...keys] }),
+      listKeys: async () => {
+        if (trouble !== undefined) throw metadataDown(trouble);
+        return { asOfMs: clock.now(), keys: [...keys] };
+      },
       describeGroup: async (group) => groups.get(group),
       lagSnapshot: async (group) => ({
         ...world.snapshot,
@@ -85,6 +92,9 @@ export function accessWorld(methods: Partial<AgentApi> = {}): AccessWorld {
     hide(...names: readonly string[]) {
       for (const name of names) hidden.add(name);
     },
+    down(message: string) {
+      trouble = message;
+    },
     refused() {
       const counts: Record<string, number> = {};
       for (const { descriptor, series } of telemetry.metrics.collect()) {
@@ -101,6 +111,10 @@ export function accessWorld(methods: Partial<AgentApi> = {}): AccessWorld {
       return topic.id;
     },
   });
+}
+
+function metadataDown(message: string): StreamHouseError {
+  return new StreamHouseError({ code: "METADATA_UNAVAILABLE", kind: "unavailable", message });
 }
 
 function topicOf(name: string): Topic {

@@ -137,6 +137,33 @@ describe("the gate", () => {
     assert.equal(world.seen.length, 2);
   });
 
+  it("lets nobody take a member out that still holds partitions of others' topics", async () => {
+    const world = accessWorld();
+    const held = [{ topicId: world.id("b.x"), topic: "b.x", partition: 0, epoch: 1 }];
+    const one = { ...member("moved", "a.x"), revoking: held };
+    const other = { ...member("moves", "a.x"), assigned: held };
+    withGroup(world, [], [one, other]);
+    const credential = world.key(rights("consume", "a."));
+    for (const memberId of ["moved", "moves"]) {
+      const request = { group: "g", memberId, memberEpoch: 1, keepPlace: false };
+      const error = await failureOf(world.access.api.leave(request, { credential }));
+      assert.equal(error.code, "PERMISSION_DENIED");
+    }
+    assert.equal(world.seen.length, 0);
+  });
+
+  it("tells strangers nothing of metadata that cannot be reached, and the log all", async () => {
+    const world = accessWorld();
+    const credential = world.key(rights("consume", "a."));
+    world.down("in metadata db.internal:5432/shop failed (ECONNREFUSED)");
+    const error = await failureOf(world.access.api.listTopics({}, { credential }));
+    assert.equal(error.code, "METADATA_UNAVAILABLE");
+    assert.equal(error.retriable, true);
+    assert.equal(error.message.includes("db.internal"), false);
+    assert.match(JSON.stringify(world.log), /db\.internal/);
+    assert.equal(world.refused().unavailable, 1);
+  });
+
   it("lets a group be deleted by who may administer all its topics", async () => {
     const world = accessWorld();
     withGroup(world, ["a.x", "b.x"], [member("m", "c")]);
