@@ -203,7 +203,8 @@ export class Assignment {
       if (left <= 0 || !gone.some((it) => it.inHand)) break;
       await this.finished.wait(clock, left);
     }
-    await this.#events.beforeRevoke(gone, lastMs / 2);
+    // A commit that hangs, or waits for one that does, must not keep the partitions beyond their time.
+    await this.#by(until + lastMs / 2, this.#events.beforeRevoke(gone, lastMs / 2));
     if (era !== this.#era) return;
     for (const cursor of gone) this.#leaving.add(cursor);
     const release = () => {
@@ -214,6 +215,15 @@ export class Assignment {
     const timer = clock.schedule(until + lastMs / 2 - clock.monotonic(), release);
     await this.#drop(gone, false).finally(() => timer.cancel());
     release();
+  }
+
+  /** Resolves when `done` does, which never rejects, or at that moment. */
+  async #by(at: number, done: Promise<void>): Promise<void> {
+    const { clock } = this.#parts;
+    const late = Promise.withResolvers<void>();
+    const timer = clock.schedule(Math.max(0, at - clock.monotonic()), () => late.resolve());
+    await Promise.race([done, late.promise]);
+    timer.cancel();
   }
 
   async #drop(gone: readonly Cursor[], lost: boolean): Promise<void> {

@@ -56,6 +56,33 @@ describe("what a consumer is done with", () => {
   });
 });
 
+describe("a partition that is taken away", () => {
+  it("is let go of in time while commits hang, with a record of it in hand", async () => {
+    const { agent, clock, open, until } = setUp();
+    agent.createTopic("t", 2);
+    await agent.append("t", values(2));
+    const consumer = open({ rebalanceTimeoutMs: 8_000, sessionTimeoutMs: 12_000 });
+    const told: number[] = [];
+    consumer.onRevoked(() => void told.push(clock.monotonic()));
+    const iterator = consumer[Symbol.asyncIterator]();
+    await until(iterator.next());
+    await until(iterator.next());
+    agent.hanging.add("commitOffsets");
+    const committing = consumer.commit().catch(() => {});
+    agent.groups.plan = [["t", 1]];
+    const at = clock.monotonic();
+    await clock.run(9_000);
+    assert.deepEqual(consumer.assignment(), [{ topic: "t", partition: 1 }]);
+    assert.ok((told[0] ?? Number.POSITIVE_INFINITY) - at <= 9_000, "a second until it heard of it");
+    const owned = agent.groups.heartbeats.at(-1)?.owned.map((it) => it.partition);
+    assert.deepEqual(owned, [1]);
+    agent.hanging.clear();
+    await clock.run(40_000);
+    await committing;
+    await until(consumer.close());
+  });
+});
+
 describe("a read", () => {
   it("joins anew when the membership ended while the first assignment was being taken over", async () => {
     const { agent, clock, open, until } = setUp();
