@@ -51,6 +51,8 @@ class Model {
   readonly #blocked: RunTask[] = [];
   /** Offsets that are finished, by partition, since it was read from its `finished` on. */
   readonly #finished = this.#cursors.map(() => new Set<number>());
+  /** Keys by offset, of each partition. */
+  readonly #log: number[][] = this.#cursors.map(() => []);
   /** Highest offset begun in each lane; begun again only by the same record. */
   readonly #begun = new Map<string, number>();
 
@@ -88,9 +90,14 @@ class Model {
   #add(partition: number, keys: readonly number[]): void {
     const cursor = this.#cursor(partition);
     const bytes = new Uint8Array(100);
-    const records = keys.map((key, i) => {
+    const log = this.#log[partition] as number[];
+    const records = keys.map((wanted, i) => {
+      // Read again, a record has the key that it had.
+      const offset = cursor.position + i;
+      const key = log[offset] ?? wanted;
+      log[offset] = key;
       const text = key < 0 ? null : Uint8Array.of(key);
-      return new ConsumerRecord("t", partition, cursor.position + i, 0, 0, text, bytes, []);
+      return new ConsumerRecord("t", partition, offset, 0, 0, text, bytes, []);
     });
     cursor.lend(records.length, cursor.position + records.length);
     this.schedule.add({ cursor } as unknown as Delivery, records);
