@@ -128,7 +128,7 @@ describe("docs/deployment.md", () => {
     const urls = lines.flatMap(wordsOf);
     const stores = urls.filter((it) => it.startsWith("s3://"));
     const databases = urls
-      .map((it) => it.replace(/^(--from-literal=url|STREAMHOUSE_METADATA)=/, ""))
+      .map((it) => it.replace(/^(?:--from-literal=url|STREAMHOUSE_METADATA)="?([^"]*)"?$/, "$1"))
       .filter((it) => it.startsWith("postgres://"));
     assert.ok(stores.length >= 1 && databases.length >= 1);
     for (const url of stores) assert.equal(parseS3Url(url).bucket, "my-bucket");
