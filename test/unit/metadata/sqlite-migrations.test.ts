@@ -5,6 +5,7 @@ import { encodeIndex } from "../../../src/format/chunk-index.ts";
 import { migrations } from "../../../src/metadata/schema.ts";
 import { createSqliteMetadata } from "../../../src/metadata/sqlite.ts";
 import { SqliteDatabase } from "../../../src/metadata/sqlite-database.ts";
+import { GroupPlayer, settle } from "../../../src/testing/contracts/group-player.ts";
 import { dropAll, flushOf, mergeOf } from "../../../src/testing/contracts/metadata-subject.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { scratchFolders } from "../storage/scratch.ts";
@@ -74,6 +75,39 @@ describe("SQLite metadata of version 1", () => {
     const again = createSqliteMetadata({ path, clock });
     assert.equal((await again.listMerges(0, 10)).length, 1);
     await again.close();
+  });
+
+  it("keeps its groups: who had everything has it still, and shares it with the next one that joins", async () => {
+    const clock = new ManualClock();
+    const path = join(await scratch(), "metadata.db");
+    const db = new SqliteDatabase({ path, clock, migrations: migrations.slice(0, 2) });
+    db.write("filling", (nowMs) => {
+      db.run("INSERT INTO topics VALUES (?, 'orders', 2, 0, ?)", TOPIC, nowMs);
+      for (const partition of [0, 1]) {
+        db.run("INSERT INTO partitions VALUES (?, ?, 0, 0, NULL, 0, 0)", TOPIC, partition);
+        db.run("INSERT INTO assignments VALUES ('g', ?, ?, 'a', 1)", TOPIC, partition);
+      }
+      db.run("INSERT INTO consumer_groups VALUES ('g', 2)");
+      const member = "INSERT INTO members VALUES ('g', 'a', 'c', '[\"orders\"]', 1, 2, 1, ?)";
+      db.run(member, nowMs + 10_000);
+    });
+    db.close();
+    const metadata = createSqliteMetadata({ path, clock });
+    assert.equal((await metadata.describeGroup("g"))?.state, "stable");
+    const player = (memberId: string) =>
+      new GroupPlayer(metadata, { group: "g", memberId, topics: ["orders"] });
+    const [a, b] = [player("a"), player("b")];
+    a.epoch = 2;
+    assert.deepEqual(
+      (await a.beat()).assigned.map((it) => [it.partition, it.epoch]),
+      [
+        [0, 1],
+        [1, 1],
+      ],
+    );
+    await settle([a, b]);
+    assert.deepEqual([a.names.length, b.names.length], [1, 1]);
+    await metadata.close();
   });
 
   it("finds an object's flushes and what is to be trimmed through indexes", async () => {
