@@ -6,30 +6,22 @@ import { connect } from "../src/house/connect.ts";
 import type { House } from "../src/house/house.ts";
 import { embed } from "../src/serve/embed.ts";
 import { type Child, startChild } from "./child.ts";
+import { Shared } from "./shared.ts";
 
-/**
- * Opens one house for all contenders that use it: the first to ask opens, the last to leave closes.
- */
+/** One house for all contenders that use it. */
 export class SharedHouse {
-  readonly #open: () => Promise<OpenHouse>;
-  #users = 0;
-  #opened: Promise<OpenHouse> | undefined;
+  readonly #shared: Shared<OpenHouse>;
 
   constructor(open: () => Promise<OpenHouse>) {
-    this.#open = open;
+    this.#shared = new Shared(open);
   }
 
   async enter(): Promise<House> {
-    this.#users++;
-    this.#opened ??= this.#open();
-    return (await this.#opened).house;
+    return (await this.#shared.enter()).house;
   }
 
-  async leave(): Promise<void> {
-    if (--this.#users > 0) return;
-    const opened = this.#opened;
-    this.#opened = undefined;
-    await (await opened)?.close();
+  leave(): Promise<void> {
+    return this.#shared.leave();
   }
 }
 

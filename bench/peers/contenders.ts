@@ -8,39 +8,24 @@ import { latencyRound } from "../latency.ts";
 import type { Scratch } from "../paths.ts";
 import { SEND_BATCH_RECORDS } from "../produce.ts";
 import type { BenchSettings } from "../settings.ts";
+import { Shared } from "../shared.ts";
 import { secondsOf } from "../stopwatch.ts";
 import type { Workload } from "../workload.ts";
 import type { Peer, PeerSetup } from "./peer.ts";
 
-/** One server for all contenders that use it: the first to ask starts it, the last to leave ends it. */
-export class SharedPeer {
+/** One server for all contenders that use it. */
+export class SharedPeer extends Shared<Peer> {
   readonly name: string;
   readonly note: string;
-  readonly #open: () => Promise<Peer>;
-  #users = 0;
-  #opened: Promise<Peer> | undefined;
 
   constructor(name: string, note: string, open: () => Promise<Peer>) {
+    super(open);
     this.name = name;
     this.note = note;
-    this.#open = open;
   }
 
   static of(setup: PeerSetup, scratch: Scratch): SharedPeer {
     return new SharedPeer(setup.name, setup.note, () => setup.open(scratch.folder(setup.name)));
-  }
-
-  enter(): Promise<Peer> {
-    this.#users++;
-    this.#opened ??= this.#open();
-    return this.#opened;
-  }
-
-  async leave(): Promise<void> {
-    if (--this.#users > 0) return;
-    const opened = this.#opened;
-    this.#opened = undefined;
-    await (await opened)?.close();
   }
 }
 

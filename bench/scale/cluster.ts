@@ -2,9 +2,11 @@
  * Real servers for all figures about scale: one PostgreSQL that syncs every commit, one radosgw with its data in memory. Started by
  * the first that asks, stopped by the last that leaves. A fleet of agents has a database and a prefix of its own.
  */
+
 import postgres from "postgres";
 import { type PostgresServer, startPostgres } from "../../scripts/backends/postgres.ts";
 import { type Radosgw, startRadosgw } from "../../scripts/backends/radosgw.ts";
+import { Shared } from "../shared.ts";
 
 /** The database that agents share, as the bench looks at it. */
 export interface Database {
@@ -26,39 +28,21 @@ export interface Backends {
   database(): Promise<Database>;
 }
 
-class Shared {
-  #users = 0;
-  #started: Promise<Backends & { stop(): Promise<void> }> | undefined;
-
-  async enter(): Promise<Backends> {
-    this.#users++;
-    this.#started ??= start();
-    return this.#started;
-  }
-
-  async leave(): Promise<void> {
-    if (--this.#users > 0) return;
-    const started = this.#started;
-    this.#started = undefined;
-    await (await started)?.stop();
-  }
-}
-
 /** Made by the catalogue, once for all contenders. */
-export type SharedBackends = Pick<Shared, "enter" | "leave">;
+export type SharedBackends = Shared<Backends & { close(): Promise<void> }>;
 
 export function sharedBackends(): SharedBackends {
-  return new Shared();
+  return new Shared(start);
 }
 
-async function start(): Promise<Backends & { stop(): Promise<void> }> {
+async function start(): Promise<Backends & { close(): Promise<void> }> {
   const server = await startPostgres({ fsync: "on", shared_buffers: "256MB" });
   try {
     const bucket = await startRadosgw({ bytesMax: 4 * 2 ** 30 });
     return {
       bucket,
       database: () => openDatabase(server),
-      async stop() {
+      async close() {
         await bucket.stop();
         await server.remove();
       },

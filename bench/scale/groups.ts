@@ -2,6 +2,7 @@
  * Consumer groups of many members on a real PostgreSQL: how long a group takes to settle when members come, go and die, how many
  * partitions move that need not, and what heartbeats cost member and database when nothing happens.
  */
+
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { type PostgresServer, startPostgres } from "../../scripts/backends/postgres.ts";
@@ -9,6 +10,7 @@ import type { MetadataStore } from "../../src/metadata/metadata-store.ts";
 import { createPostgresMetadata } from "../../src/metadata/postgres.ts";
 import type { Contender, Sample } from "../contender.ts";
 import type { ScaleSettings } from "../settings.ts";
+import { Shared } from "../shared.ts";
 import { type Load, loadBetween, loadOf } from "./database-load.ts";
 import { SESSION_MS, SimulatedMember } from "./group-members.ts";
 
@@ -28,7 +30,8 @@ const SPREAD_MS = 1_000;
 /** `scale-groups-GROUPS-MEMBERS-PARTITIONS-{join,beats,one-joins,one-leaves,ten-die}` */
 export function groupContenders(settings: ScaleSettings, options: GroupsOptions): Contender[] {
   const { groups, members, partitions } = options;
-  const shared = new SharedGroups(options);
+  const shared = new Shared(() => Groups.open(options));
+  let opened: Groups | undefined;
   const who = `${groups} group${groups === 1 ? "" : "s"} of ${members} members, ${partitions.toLocaleString("en-US")} partitions`;
   const contender = (
     what: string,
@@ -38,8 +41,13 @@ export function groupContenders(settings: ScaleSettings, options: GroupsOptions)
   ): Contender => ({
     name: `scale-groups-${groups}-${members}-${partitions}-${what}`,
     ...{ unit, limits: [], note: `${who}: ${note}` },
-    prepare: () => shared.enter(),
-    round: async () => round(await shared.opened()),
+    async prepare() {
+      opened = await shared.enter();
+    },
+    async round() {
+      if (opened === undefined) throw new Error("round() before prepare()");
+      return round(opened);
+    },
     close: () => shared.leave(),
   });
   const settling = [
@@ -64,35 +72,6 @@ export function groupContenders(settings: ScaleSettings, options: GroupsOptions)
       (it) => it.someDie(10),
     ),
   ];
-}
-
-/** Opened by the first contender, closed by the last. */
-class SharedGroups {
-  readonly #options: GroupsOptions;
-  #users = 0;
-  #opened: Promise<Groups> | undefined;
-
-  constructor(options: GroupsOptions) {
-    this.#options = options;
-  }
-
-  async enter(): Promise<void> {
-    this.#users++;
-    this.#opened ??= Groups.open(this.#options);
-    await this.#opened;
-  }
-
-  opened(): Promise<Groups> {
-    if (this.#opened === undefined) throw new Error("round() before prepare()");
-    return this.#opened;
-  }
-
-  async leave(): Promise<void> {
-    if (--this.#users > 0) return;
-    const opened = this.#opened;
-    this.#opened = undefined;
-    await (await opened)?.close();
-  }
 }
 
 class Groups {

@@ -1,9 +1,22 @@
-/** What every metadata store says of consumer groups: their limits, and the errors that name them. */
+/** What every metadata store has and says of consumer groups: their calls, their limits, and the errors that name them. */
 import { invalid, StreamHouseError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { TopicPartition } from "../core/topic.ts";
 import { type GroupMember, isLive, type Placement } from "./group-snapshot.ts";
-import type { OffsetCommitInput } from "./metadata-store.ts";
+import type { MetadataStore, OffsetCommitInput } from "./metadata-store.ts";
+
+/** What of a metadata store is about groups. */
+export type GroupStore = Pick<
+  MetadataStore,
+  | "heartbeat"
+  | "leaveGroup"
+  | "commitOffsets"
+  | "fetchOffsets"
+  | "listGroups"
+  | "describeGroup"
+  | "deleteGroup"
+  | "expireOffsets"
+>;
 
 /** @throws StreamHouseError `INVALID_ARGUMENT` */
 export function checkGroup(group: string): void {

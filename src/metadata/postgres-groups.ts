@@ -6,6 +6,7 @@ import {
   checkGroup,
   checkHolds,
   checkOffset,
+  type GroupStore,
   groupBusy,
   groupInUse,
   groupNotFound,
@@ -25,18 +26,6 @@ import { heartbeat, leave, lockGroup, readGroup } from "./postgres-membership.ts
 import { canExist, isTopicId, numbersOf, partitionOf, topicsOf } from "./postgres-partitions.ts";
 import type { PostgresPool, PostgresTransaction } from "./postgres-pool.ts";
 import { booleanOf, numberOf, type SqlRow, textOf } from "./sql-rows.ts";
-
-type GroupStore = Pick<
-  MetadataStore,
-  | "heartbeat"
-  | "leaveGroup"
-  | "commitOffsets"
-  | "fetchOffsets"
-  | "listGroups"
-  | "describeGroup"
-  | "deleteGroup"
-  | "expireOffsets"
->;
 
 export function createGroupStore(pool: PostgresPool): GroupStore {
   return {

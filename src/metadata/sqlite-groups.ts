@@ -6,6 +6,7 @@ import {
   checkGroup,
   checkHolds,
   checkOffset,
+  type GroupStore,
   groupBusy,
   groupInUse,
   groupNotFound,
@@ -14,12 +15,7 @@ import {
   topicIsGone,
 } from "./group-rules.ts";
 import { describeSnapshot } from "./group-view.ts";
-import type {
-  GroupSummary,
-  MetadataStore,
-  OffsetCommitInput,
-  StoredOffset,
-} from "./metadata-store.ts";
+import type { GroupSummary, OffsetCommitInput, StoredOffset } from "./metadata-store.ts";
 import { numberOf, type SqlRow, textOf } from "./sql-rows.ts";
 import type { SqliteDatabase } from "./sqlite-database.ts";
 import {
@@ -30,18 +26,6 @@ import {
   placementOf,
   readGroup,
 } from "./sqlite-membership.ts";
-
-type GroupStore = Pick<
-  MetadataStore,
-  | "heartbeat"
-  | "leaveGroup"
-  | "commitOffsets"
-  | "fetchOffsets"
-  | "listGroups"
-  | "describeGroup"
-  | "deleteGroup"
-  | "expireOffsets"
->;
 
 const SELECT_OFFSET =
   "SELECT topic_id, partition, committed_offset, metadata, committed_at_ms FROM offsets";

@@ -58,15 +58,17 @@ describe("connections to PostgreSQL", () => {
     await server.remove();
   });
 
-  const inLab = (test: (lab: PostgresLab) => Promise<void>) => async () => {
-    const lab = await PostgresLab.open(server);
-    try {
-      await test(lab);
-    } finally {
-      proxy.mode = "open";
-      await lab.close();
-    }
-  };
+  const inLab = (test: (lab: PostgresLab) => Promise<void>) =>
+    PostgresLab.with(
+      () => server,
+      async (lab) => {
+        try {
+          await test(lab);
+        } finally {
+          proxy.mode = "open";
+        }
+      },
+    );
 
   it(
     "a commit whose answer is lost is unknown, is found when it is resolved, and is not applied twice",

@@ -33,14 +33,7 @@ describe("consumer groups on PostgreSQL", () => {
     return { stores, topic, player, offsets };
   };
 
-  const inLab = (test: (lab: PostgresLab) => Promise<void>) => async () => {
-    const lab = await PostgresLab.open(server);
-    try {
-      await test(lab);
-    } finally {
-      await lab.close();
-    }
-  };
+  const inLab = (test: (lab: PostgresLab) => Promise<void>) => PostgresLab.with(() => server, test);
 
   it(
     "a heartbeat that changes nothing waits for nobody, whoever has the group locked",

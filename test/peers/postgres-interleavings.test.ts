@@ -29,14 +29,7 @@ describe("two connections to PostgreSQL", () => {
   });
   after(() => server.remove());
 
-  const inLab = (test: (lab: PostgresLab) => Promise<void>) => async () => {
-    const lab = await PostgresLab.open(server);
-    try {
-      await test(lab);
-    } finally {
-      await lab.close();
-    }
-  };
+  const inLab = (test: (lab: PostgresLab) => Promise<void>) => PostgresLab.with(() => server, test);
 
   it(
     "a commit that a take-over comes before is fenced",

@@ -36,6 +36,21 @@ export class PostgresLab {
     return new PostgresLab(server, await server.createDatabase());
   }
 
+  /** A test in an empty database of its own. `server` is asked when it runs: `before` has started it by then. */
+  static with(
+    server: () => PostgresServer,
+    test: (lab: PostgresLab) => Promise<void>,
+  ): () => Promise<void> {
+    return async () => {
+      const lab = await PostgresLab.open(server());
+      try {
+        await test(lab);
+      } finally {
+        await lab.close();
+      }
+    };
+  }
+
   get database(): string {
     return this.url.slice(this.url.lastIndexOf("/") + 1);
   }

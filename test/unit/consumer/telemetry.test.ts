@@ -3,28 +3,15 @@ import { after, before, describe, it } from "node:test";
 import { context, propagation, SpanKind, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { W3CTraceContextPropagator } from "@opentelemetry/core";
-import { MeterProvider } from "@opentelemetry/sdk-metrics";
 import {
   BasicTracerProvider,
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from "@opentelemetry/sdk-trace-base";
 import { ConsumerRecord } from "../../../src/core/record.ts";
-import { MetricHub } from "../../../src/telemetry/hub.ts";
-import { ATTACHMENT } from "../../../src/telemetry/meter-bridge.ts";
-import type { TelemetryOptions } from "../../../src/telemetry/telemetry.ts";
-import { readFamilies } from "../telemetry/read-families.ts";
 import { unavailable } from "./fake-agent.ts";
-import { refused, type Setup, setUp, take, values } from "./setup.ts";
-
-function measured(options: TelemetryOptions = {}): Setup & {
-  read(): Record<string, number | number[]>;
-} {
-  const hub = new MetricHub();
-  const meterProvider = Object.assign(new MeterProvider(), { [ATTACHMENT]: hub });
-  const setup = setUp({ meterProvider, ...options });
-  return { ...setup, read: () => readFamilies(hub.collect()) };
-}
+import { measured } from "./measured.ts";
+import { refused, setUp, take, values } from "./setup.ts";
 
 const OWN = "topic=t,group_id=g";
 const ZERO = "topic=t,partition=0,group_id=g";
