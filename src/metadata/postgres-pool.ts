@@ -143,17 +143,19 @@ export class PostgresPool {
   ): Promise<T> {
     const { clock, random } = this.#components;
     for (let attempt = 1; ; attempt++) {
-      const lane = await this.#acquire(options);
+      let lane: PostgresLane | undefined;
       try {
+        lane = await this.#acquire(options);
         return await work(lane);
       } catch (error) {
         if (this.#closed) throw this.#closedError();
         const cause = StreamHouseError.is(error) ? error.cause : error;
-        const lost = options.reads === true && !lane.usable && attempt === 1;
+        const lost = options.reads === true && lane?.usable === false && attempt === 1;
+        // Also where the connection broke while it was made.
         const again = lost || cause instanceof NotSentError || isPassing(cause);
         if (attempt === ATTEMPTS_MAX || !again) throw error;
       } finally {
-        this.#release(lane);
+        if (lane !== undefined) this.#release(lane);
       }
       await sleep(clock, backoffMs(RETRY, attempt, random));
     }

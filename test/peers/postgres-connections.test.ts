@@ -167,6 +167,18 @@ describe("connections to PostgreSQL", () => {
   );
 
   it(
+    "a network that breaks connections while they are made is asked again",
+    inLab(async (lab) => {
+      const store = await lab.store({ url: proxy.urlOf(lab.url) });
+      await held(store);
+      proxy.cutOff();
+      proxy.breaks = 3;
+      assert.equal((await store.listTopics()).length, 1);
+      assert.equal(proxy.breaks, 0);
+    }),
+  );
+
+  it(
     "hints of other agents are heard, and again after the connection broke",
     inLab(async (lab) => {
       const [store, other] = [await lab.store({ url: proxy.urlOf(lab.url) }), await lab.store()];
@@ -213,7 +225,7 @@ describe("connections to PostgreSQL", () => {
   it(
     "more calls than connections wait their turn; who waits too long is told what to do",
     inLab(async (lab) => {
-      const store = await lab.store({ connectionsMax: 2, statementTimeoutMs: 1_000 });
+      const store = await lab.store({ connectionsMax: 2, statementTimeoutMs: 2_000 });
       const blocker = lab.session();
       const { topicId, runId } = await held(store);
       const many = await Promise.all(Array.from({ length: 100 }, () => store.listTopics()));
@@ -226,8 +238,18 @@ describe("connections to PostgreSQL", () => {
       await blocker.run("BEGIN");
       await blocker.run(`SELECT lock_partitions(${arraysOf(topicId, [0])})`);
       const flush = flushOf(runId, 1, [{ topicId, baseOffset: 0 }]);
-      // Two have the connections until their time is over; two more of their kind go before whoever else waits.
-      const stuck = Array.from({ length: 4 }, () => store.commitFlush(flush));
+      // Two have the connections until their time is over; two more of their kind go before whoever else waits. They come when the first
+      // are well under way, so that the connections are free for them before they have waited for too long themselves.
+      const stuck = [store.commitFlush(flush), store.commitFlush(flush)];
+      for (const call of stuck) call.catch(() => {});
+      await eventually("two statements that wait for half a second", async () => {
+        const rows = await server.query(
+          `SELECT 1 FROM pg_stat_activity WHERE datname = '${lab.database}' AND wait_event_type = 'Lock' ` +
+            "AND clock_timestamp() - query_start > '500 ms'",
+        );
+        return rows.length === 2;
+      });
+      stuck.push(store.commitFlush(flush), store.commitFlush(flush));
       const told = [
         ...stuck.map((call) => assert.rejects(call, unavailable("none"))),
         assert.rejects(stuck[0] ?? assert.fail(), /statement_timeout/),

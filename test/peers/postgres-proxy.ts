@@ -25,6 +25,8 @@ export class PostgresProxy {
   /** Cut off from their clients; the server does not know yet. */
   readonly #cutOff = new Set<Link>();
   mode: Mode = "open";
+  /** So many connections break when their client has said its first words. */
+  breaks = 0;
   /** Connections that were made so far. */
   connections = 0;
 
@@ -88,7 +90,10 @@ export class PostgresProxy {
     client.on("error", () => {});
     server.on("error", () => {});
     client.on("data", (bytes) => {
-      if (this.mode === "hold" || this.mode === "silent") link.held.push(bytes);
+      if (this.breaks > 0) {
+        this.breaks--;
+        client.destroy();
+      } else if (this.mode === "hold" || this.mode === "silent") link.held.push(bytes);
       else server.write(bytes);
     });
     server.on("data", (bytes) => {
